@@ -1,0 +1,82 @@
+package bundle
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// Limits of the files that grow by a line for every event. At the limit the
+// file is exchanged for an empty one and kept once as NAME.1, so that a reader
+// always finds between one and two limits of history, and no more.
+const (
+	JournalLimit = 128 << 10 // bytes; one container
+	FeedLimit    = 4 << 20   // bytes; all containers of a namespace
+)
+
+// AppendJournal adds a line to the journal of one container, making it if need
+// be. Only the shim that serves the bundle calls it.
+func AppendJournal(bundle string, line []byte) error {
+	return appendLine(bundle+"/"+JournalFile, line, JournalLimit, os.O_CREATE)
+}
+
+// AppendFeed adds a line to the feed of the namespace whose bundles lie in dir.
+// It is no error if there is no feed: under containerd, nobody made one.
+// Any number of processes may append; lines do not mix (one write(2) in append
+// mode).
+func AppendFeed(dir string, line []byte) error {
+	err := appendLine(dir+"/"+FeedFile, line, FeedLimit, 0)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+func appendLine(path string, line []byte, limit int64, create int) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND|create, 0o600)
+	if err != nil {
+		return fmt.Errorf("append event: %w", err)
+	}
+	defer f.Close()
+	if _, err := f.Write(line); err != nil {
+		return fmt.Errorf("append event: %w", err)
+	}
+	if st, err := f.Stat(); err == nil && st.Size() > limit {
+		return rotate(f, path)
+	}
+	return nil
+}
+
+// rotate moves path to path.1 and leaves an empty file in its place, without an
+// instant at which path does not exist. f is path, open, and its lock decides
+// which of several processes rotates; a line that another one appends to the
+// old file meanwhile is found in path.1.
+func rotate(f *os.File, path string) error {
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		return nil // somebody else is at it
+	}
+	mine, err := f.Stat()
+	if err != nil {
+		return fmt.Errorf("rotate %s: %w", path, err)
+	}
+	now, err := os.Stat(path)
+	if err != nil || !os.SameFile(mine, now) {
+		return nil // done already
+	}
+	next := path + ".new"
+	empty, err := os.OpenFile(next, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return fmt.Errorf("rotate %s: %w", path, err)
+	}
+	empty.Close()
+	if err := unix.Renameat2(unix.AT_FDCWD, next, unix.AT_FDCWD, path, unix.RENAME_EXCHANGE); err != nil {
+		os.Remove(next)
+		return fmt.Errorf("rotate %s: exchange: %w", path, err)
+	}
+	if err := os.Rename(next, path+".1"); err != nil {
+		return fmt.Errorf("rotate %s: %w", path, err)
+	}
+	return nil
+}

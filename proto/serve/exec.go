@@ -1,0 +1,174 @@
+package serve
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Exec launches shims as processes of their own. They are children of the
+// calling process until it ends and of its subreaper or of init from then on;
+// while the caller lives, Exec reaps them.
+type Exec struct{}
+
+// Child is a shim started by Exec.
+type Child struct {
+	pid   int
+	ready *os.File // read end of the ready pipe
+	err   error
+	up    chan struct{} // closed when ready has said something
+	done  chan struct{}
+}
+
+// Launch implements Launcher. It returns as soon as the shim's process exists.
+func (Exec) Launch(_ context.Context, r Request) (Launched, error) {
+	return Start(r)
+}
+
+// Start runs the shim r.Binary in serve mode; see the package comment for what
+// it inherits.
+func Start(r Request) (_ *Child, err error) {
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		return nil, fmt.Errorf("start shim: %w", err)
+	}
+	defer null.Close()
+	log := r.Log
+	if log == nil {
+		log = null
+	}
+	readyR, readyW, err := os.Pipe()
+	if err != nil {
+		return nil, fmt.Errorf("start shim: %w", err)
+	}
+	defer readyW.Close()
+
+	pidfd := -1
+	pid, err := syscall.ForkExec(r.Binary, Args(r), &syscall.ProcAttr{
+		Dir:   r.Bundle,
+		Env:   Env(os.Environ()),
+		Files: []uintptr{null.Fd(), null.Fd(), log.Fd(), rawFD(r.Listener), readyW.Fd()},
+		Sys:   &syscall.SysProcAttr{Setsid: true, PidFD: &pidfd},
+	})
+	if err != nil {
+		readyR.Close()
+		return nil, fmt.Errorf("start shim %s: %w", r.Binary, err)
+	}
+	c := &Child{pid: pid, ready: readyR, up: make(chan struct{}), done: make(chan struct{})}
+	go c.reap(pidfd)
+	go c.listen()
+	return c, nil
+}
+
+// rawFD returns f's descriptor without making it blocking, as f.Fd would: the
+// flag belongs to the open socket, and the shim wants it nonblocking.
+func rawFD(f *os.File) uintptr {
+	var fd uintptr
+	if rc, err := f.SyscallConn(); err == nil {
+		_ = rc.Control(func(u uintptr) { fd = u })
+	}
+	return fd
+}
+
+// Args is the command line of the serve mode. It starts with the binary's path,
+// because operators look for "containerd-shim" in process lists.
+func Args(r Request) []string {
+	args := []string{r.Binary, "-namespace", r.Namespace, "-id", r.ID, "-bundle", r.Bundle}
+	if r.Publish != "" {
+		args = append(args, "-publish", r.Publish)
+	}
+	if r.Debug {
+		args = append(args, "-debug")
+	}
+	return args
+}
+
+// Env returns environ as a shim should have it: one processor for the Go
+// runtime, which halves what its scheduler costs in private memory and can only
+// be had from the environment. The shim takes the variable out again before it
+// runs anything.
+func Env(environ []string) []string {
+	env := make([]string, 0, len(environ)+1)
+	for _, kv := range environ {
+		if !strings.HasPrefix(kv, "GOMAXPROCS=") {
+			env = append(env, kv)
+		}
+	}
+	return append(env, "GOMAXPROCS=1")
+}
+
+// PID returns the shim's process id, valid until Done is closed.
+func (c *Child) PID() int { return c.pid }
+
+// Done is closed when the shim has ended and was reaped.
+func (c *Child) Done() <-chan struct{} { return c.done }
+
+// Ready implements Launched.
+func (c *Child) Ready(ctx context.Context) error {
+	select {
+	case <-c.up:
+		return c.err
+	case <-ctx.Done():
+		return fmt.Errorf("wait for shim %d: %w", c.pid, context.Cause(ctx))
+	}
+}
+
+// listen reads the ready pipe to its end. It ends with the shim's copy of the
+// pipe, which is close-on-exec and closed after start-up.
+func (c *Child) listen() {
+	defer c.ready.Close()
+	defer close(c.up)
+	_ = c.ready.SetReadDeadline(time.Now().Add(StartTimeout))
+	text, err := io.ReadAll(io.LimitReader(c.ready, 4096))
+	switch {
+	case len(text) > 0 && text[0] == Ready:
+	case len(text) > 0:
+		c.err = errors.New(strings.TrimSpace(string(text)))
+	case err != nil:
+		c.err = fmt.Errorf("wait for shim %d: %w", c.pid, err)
+	default:
+		c.err = fmt.Errorf("wait for shim %d: it ended before it served", c.pid)
+	}
+}
+
+// reap collects the shim when it ends, so that it does not stay a zombie of a
+// long-lived daemon. The pidfd sits in Go's poller: a blocked wait4 would cost
+// a thread for every container.
+func (c *Child) reap(pidfd int) {
+	defer close(c.done)
+	if pidfd < 0 {
+		waitPID(c.pid, 0)
+		return
+	}
+	_ = unix.SetNonblock(pidfd, true)
+	f := os.NewFile(uintptr(pidfd), "pidfd")
+	defer f.Close()
+	rc, err := f.SyscallConn()
+	if err != nil {
+		waitPID(c.pid, 0)
+		return
+	}
+	err = rc.Read(func(uintptr) bool { return waitPID(c.pid, unix.WNOHANG) })
+	if err != nil { // not pollable (kernel without pidfd poll): block
+		waitPID(c.pid, 0)
+	}
+}
+
+// waitPID waits for our own child and reports whether it is gone. The pid is
+// ours until it has been waited for, so it cannot be a stranger's.
+func waitPID(pid, options int) bool {
+	for {
+		got, err := unix.Wait4(pid, nil, options, nil)
+		if err == unix.EINTR {
+			continue
+		}
+		return got == pid || err != nil
+	}
+}
