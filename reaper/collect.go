@@ -1,0 +1,162 @@
+package reaper
+
+import (
+	"errors"
+	"os"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Reasons why an exit is not Known.
+const (
+	reasonParent = "its parent took the exit status, and this kernel (older than 6.15) does not keep it"
+	reasonKernel = "its parent took the exit status, and the kernel does not have it"
+)
+
+// loop is the goroutine that learns exits. It ends when Close closes the epoll
+// file, and sweeps when its read deadline passes.
+func (r *Reaper) loop() {
+	defer close(r.ended)
+	var events [16]unix.EpollEvent
+	for {
+		n, err := r.wait(events[:])
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			r.sweepDue()
+			continue
+		}
+		if err != nil {
+			return
+		}
+		exited := false
+		for _, e := range events[:n] {
+			token := uint64(uint32(e.Fd)) | uint64(uint32(e.Pad))<<32
+			exited = r.handle(token, e.Events&unix.EPOLLHUP != 0) || exited
+		}
+		if exited {
+			r.Sweep()
+		}
+	}
+}
+
+// wait returns the events there are, and parks the goroutine, not a thread,
+// until there are some.
+func (r *Reaper) wait(events []unix.EpollEvent) (n int, err error) {
+	perr := r.poll.Read(func(fd uintptr) bool {
+		for {
+			n, err = unix.EpollWait(int(fd), events, 0)
+			if err != unix.EINTR {
+				return n != 0
+			}
+		}
+	})
+	if perr != nil {
+		return 0, perr
+	}
+	return n, err
+}
+
+// handle answers one event; it tells whether a process has ended.
+func (r *Reaper) handle(token uint64, hup bool) bool {
+	if token&strayToken != 0 {
+		r.forgetStray(int(token &^ strayToken))
+		return true
+	}
+	r.mu.Lock()
+	p := r.procs[token]
+	r.mu.Unlock()
+	if p == nil {
+		return false
+	}
+	e, ok := r.collect(p, hup)
+	if !ok {
+		return false
+	}
+	r.mu.Lock()
+	delete(r.procs, token)
+	if r.pids[p.pid] == p {
+		delete(r.pids, p.pid)
+	}
+	r.mu.Unlock()
+	// Closing the pidfd would do, were there no duplicates of it.
+	r.sys.epollCtl(r.epfd, unix.EPOLL_CTL_DEL, p.fd, nil)
+	p.finish(e)
+	return true
+}
+
+// collect asks the kernel for the exit of p; hup tells that p has been reaped,
+// by whomever. False means that there is more to wait for. Only the loop calls
+// it, or Close after the loop; p.fd is therefore open.
+func (r *Reaper) collect(p *Process, hup bool) (Exit, bool) {
+	now := r.sys.now()
+	var info unix.Siginfo
+	var ru unix.Rusage
+	err := r.waitNow(unix.P_PIDFD, p.fd, &info, &ru)
+	c := child(&info)
+	switch {
+	case err == nil && c.pid != 0:
+		return Exit{Status: rawStatus(info.Code, c.status), Known: true, At: now, Rusage: rusage(&ru)}, true
+	case err == nil:
+		// Alive, or a zombie that its tracer has still to let go.
+		return Exit{}, false
+	case err != unix.ECHILD:
+		return Exit{Reason: "wait for it: " + err.Error(), At: now}, true
+	case hup:
+		return r.reaped(p, now), true
+	}
+	// Somebody else's child, for now. It may still fall to us.
+	r.takeHint(p)
+	return Exit{}, false
+}
+
+// waitNow is waitid for an exit that does not block.
+func (r *Reaper) waitNow(idType, id int, info *unix.Siginfo, ru *unix.Rusage) error {
+	for {
+		err := r.sys.waitid(idType, id, info, unix.WEXITED|unix.WNOHANG|unix.WALL, ru)
+		if err != unix.EINTR {
+			return err
+		}
+	}
+}
+
+// reaped returns the exit of a process that another one has reaped. The kernel
+// keeps it as long as there is a pidfd, from 6.15 on.
+func (r *Reaper) reaped(p *Process, now time.Time) Exit {
+	info := pidfdInfo{mask: infoExit}
+	err := r.sys.pidfdInfo(p.fd, &info)
+	switch {
+	case err == nil && info.mask&infoExit != 0:
+		return Exit{Status: uint32(info.exitCode), Known: true, At: now}
+	case p.hinted:
+		return Exit{Status: p.hint, Known: true, At: now}
+	case err == nil:
+		return Exit{Reason: reasonKernel, At: now}
+	default: // ENOTTY before 6.13, ESRCH until 6.15
+		return Exit{Reason: reasonParent + ": " + err.Error(), At: now}
+	}
+}
+
+// takeHint notes the status of somebody else's zombie from /proc, for kernels
+// that keep nothing for pidfds. Who may not ptrace the process reads 0 there,
+// which must not pass for a success; /proc/PID/io has the same condition and
+// says so.
+func (r *Reaper) takeHint(p *Process) {
+	s, err := r.stat(p.pid)
+	if err != nil || s.state != 'Z' {
+		return
+	}
+	f, err := os.Open(r.sys.proc + "/" + strconv.Itoa(p.pid) + "/io")
+	if err != nil {
+		return
+	}
+	defer f.Close()
+	var b [1]byte
+	if _, err := f.Read(b[:]); err != nil {
+		return
+	}
+	// Was all that still about p?
+	if r.sys.sendSignal(p.fd, 0) == nil {
+		p.hint, p.hinted = s.exitCode, true
+	}
+}
