@@ -49,8 +49,8 @@ func control(f *os.File, fn func(fd int) error) error {
 		return err
 	}
 	var inner error
-	if err := rc.Control(func(fd uintptr) { inner = fn(int(fd)) }); err != nil {
-		return err
+	if rc.Control(func(fd uintptr) { inner = fn(int(fd)) }) != nil {
+		return os.ErrClosed // RawConn's own error for it matches nothing
 	}
 	return inner
 }
