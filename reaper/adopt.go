@@ -67,6 +67,8 @@ func (r *Reaper) AdoptFD(pidfd *os.File) (*Process, error) {
 
 // adopt takes fd: it is in the Process that is returned, or closed.
 func (r *Reaper) adopt(pid, fd int) (*Process, error) {
+	r.adopting.Lock()
+	defer r.adopting.Unlock()
 	id := r.identify(pid, fd)
 	if old := r.known(pid, id); old != nil {
 		unix.Close(fd)
@@ -88,7 +90,7 @@ func (r *Reaper) known(pid int, id Identity) *Process {
 	r.mu.Lock()
 	old := r.pids[pid]
 	r.mu.Unlock()
-	if old == nil || pid == 0 {
+	if old == nil {
 		return nil
 	}
 	had := old.Identity()
@@ -118,7 +120,9 @@ func (r *Reaper) register(p *Process) error {
 		return err
 	}
 	r.procs[p.token] = p
-	r.pids[p.pid] = p
+	if p.pid > 0 {
+		r.pids[p.pid] = p
+	}
 	return nil
 }
 
@@ -133,6 +137,14 @@ func (r *Reaper) watchLocked(fd int, token uint64) error {
 		return fmt.Errorf("watch pidfd: %w", err)
 	}
 	return nil
+}
+
+// unwatchLocked removes a pidfd that is about to be closed from the epoll set.
+// The close would do that, were there no duplicates of the pidfd.
+func (r *Reaper) unwatchLocked(fd int) {
+	if !r.closed {
+		r.sys.epollCtl(r.epfd, unix.EPOLL_CTL_DEL, fd, nil)
+	}
 }
 
 // dup duplicates f's descriptor, close-on-exec.

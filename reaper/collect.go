@@ -73,16 +73,20 @@ func (r *Reaper) handle(token uint64, hup bool) bool {
 	if !ok {
 		return false
 	}
+	r.forget(p)
+	p.finish(e)
+	return true
+}
+
+// forget undoes register.
+func (r *Reaper) forget(p *Process) {
 	r.mu.Lock()
-	delete(r.procs, token)
+	defer r.mu.Unlock()
+	delete(r.procs, p.token)
 	if r.pids[p.pid] == p {
 		delete(r.pids, p.pid)
 	}
-	r.mu.Unlock()
-	// Closing the pidfd would do, were there no duplicates of it.
-	r.sys.epollCtl(r.epfd, unix.EPOLL_CTL_DEL, p.fd, nil)
-	p.finish(e)
-	return true
+	r.unwatchLocked(p.fd)
 }
 
 // collect asks the kernel for the exit of p; hup tells that p has been reaped,

@@ -28,10 +28,10 @@ type Process struct {
 	// hint is the raw wait status of a zombie that is not our child, taken
 	// from /proc; only for kernels that tell nothing once it is reaped. Used
 	// by the loop alone.
-	hint    uint32
-	hinted  bool
-	exit    Exit          // written before done is closed, read-only afterwards
-	done    chan struct{} // closed by finish
+	hint   uint32
+	hinted bool
+	exit   Exit          // written before done is closed, read-only afterwards
+	done   chan struct{} // closed by finish
 }
 
 // PID returns the process id, as our pid namespace numbers it. It is 0 for a

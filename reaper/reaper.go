@@ -28,6 +28,9 @@ type Reaper struct {
 	epfd  int             // of epoll, valid while closed is false and in the loop
 	ended chan struct{}   // closed by loop
 
+	calls    sync.WaitGroup // Start and Adopt in progress; Close waits for them
+	adopting sync.Mutex     // one adoption at a time, so that two of one pid meet
+
 	mu     sync.Mutex // guards the fields below; never held over a call that blocks
 	closed bool
 	procs  map[uint64]*Process // by token: started or adopted, exit not known yet
@@ -80,10 +83,9 @@ func newReaper(s sys, opts ...Option) (_ *Reaper, err error) {
 			return nil, fmt.Errorf("become subreaper: %w", err)
 		}
 	}
+	// No sweep yet: after an exec of ourselves there may be zombies that the
+	// caller is about to adopt. The first release of a Hold sweeps the others.
 	go r.loop()
-	if r.subreaper {
-		r.Sweep() // zombies and orphans from before, as after an exec of ourselves
-	}
 	return r, nil
 }
 
@@ -143,6 +145,7 @@ func (r *Reaper) enter() error {
 	if r.closed {
 		return ErrClosed
 	}
+	r.calls.Add(1)
 	r.holds++
 	return nil
 }
@@ -152,6 +155,7 @@ func (r *Reaper) leave() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.unholdLocked()
+	r.calls.Done()
 }
 
 // unholdLocked makes up for a sweep that was due while held.
@@ -164,7 +168,8 @@ func (r *Reaper) unholdLocked() {
 
 // Close stops reaping. Processes that still live get an exit that is not
 // Known, with the reason "reaper closed"; they are not harmed. Their pidfds are
-// closed. The subreaper flag is cleared if New has set it.
+// closed. The subreaper flag is cleared if New has set it. A Start in progress
+// is waited for; it fails, and its child is killed.
 func (r *Reaper) Close() error {
 	r.mu.Lock()
 	if r.closed {
@@ -175,10 +180,11 @@ func (r *Reaper) Close() error {
 	r.closed = true
 	r.mu.Unlock()
 
+	r.calls.Wait()
 	err := r.epoll.Close()
 	<-r.ended
-	// Nobody but us touches these from here on: register refuses, and the
-	// loop is gone.
+	// Nobody but us writes these from here on: enter and register refuse, and
+	// the loop is gone.
 	for _, p := range r.procs {
 		e, ok := r.collect(p, false)
 		if !ok {

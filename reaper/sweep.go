@@ -75,8 +75,9 @@ func (r *Reaper) sweep() {
 
 // sweepOne reaps pid if it is an unknown child and dead; false means that a
 // hold is out. The lock makes the judgement and the reap one: no Hold, Start or
-// Adopt comes between. A pid whose child we are the parent of cannot be used
-// again before we reap it, and only this function reaps unknown ones.
+// Adopt comes between. The pid of a child is not used again before we reap
+// it, and nothing but this reaps unknown ones: if the pid is that of a child
+// now, that child is the one judged.
 func (r *Reaper) sweepOne(pid int) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -88,9 +89,12 @@ func (r *Reaper) sweepOne(pid int) bool {
 		return true
 	}
 	var info unix.Siginfo
-	err := r.waitNow(unix.P_PID, pid, &info, nil)
-	if err == nil && child(&info).pid == 0 {
+	switch err := r.waitNow(unix.P_PID, pid, &info, nil); {
+	case err != nil: // not our child any more, or not to be had
+	case child(&info).pid == 0:
 		r.watchStrayLocked(pid)
+	default:
+		r.forgetStrayLocked(pid)
 	}
 	return true
 }
@@ -117,7 +121,12 @@ func (r *Reaper) watchStrayLocked(pid int) {
 func (r *Reaper) forgetStray(pid int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.forgetStrayLocked(pid)
+}
+
+func (r *Reaper) forgetStrayLocked(pid int) {
 	if fd, ok := r.strays[pid]; ok {
+		r.unwatchLocked(fd)
 		unix.Close(fd)
 		delete(r.strays, pid)
 	}
