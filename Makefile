@@ -62,7 +62,7 @@ demo: build ## a minute's tour on real containers (as root)
 
 setup: ## install what tests need: runtimes, busybox, a criu for this kernel
 	integration/setup/packages.sh
-	integration/setup/criu.sh >/dev/null
+	integration/setup/criu.sh >/dev/null || true # tests that need it fail, and say so
 
 install: build ## copy both programs to PREFIX/bin (/usr/local)
 	install -d $(DESTDIR)$(PREFIX)/bin
