@@ -27,8 +27,16 @@ func (e *Error) Error() string {
 }
 
 // Is makes errors.Is find an Error by its code: a target without a message
-// matches every Error of its code.
+// matches every Error of its code. DeadlineExceeded and Canceled match the
+// errors of package context too, because whether the two ends of a call or
+// only one noticed its end is a race.
 func (e *Error) Is(target error) bool {
+	switch target {
+	case context.DeadlineExceeded:
+		return e.Code == DeadlineExceeded
+	case context.Canceled:
+		return e.Code == Canceled
+	}
 	t, ok := target.(*Error)
 	return ok && t.Code == e.Code && (t.Message == "" || t.Message == e.Message)
 }
