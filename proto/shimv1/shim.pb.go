@@ -26,6 +26,9 @@ type CreateOptions struct {
 	Linger bool
 	// A directory put first in the PATH of the OCI runtime, for criu.
 	CriuDir string
+	// What a restore must allow, as the checkpoint did: open_tcp,
+	// external_unix_sockets, terminal, file_locks, empty_namespaces.
+	Restore *options.CheckpointOptions
 }
 
 func (m *CreateOptions) Reset() { *m = CreateOptions{} }
@@ -164,6 +167,18 @@ func (m *CreateOptions) MarshalToSizedBuffer(dAtA []byte) (int, error) {
 	_ = i
 	var l int
 	_ = l
+	if m.Restore != nil {
+		{
+			size, err := m.Restore.MarshalToSizedBuffer(dAtA[:i])
+			if err != nil {
+				return 0, err
+			}
+			i -= size
+			i = encodeVarintShim(dAtA, i, uint64(size))
+		}
+		i--
+		dAtA[i] = 0x3a
+	}
 	if len(m.CriuDir) > 0 {
 		i -= len(m.CriuDir)
 		copy(dAtA[i:], m.CriuDir)
@@ -765,6 +780,10 @@ func (m *CreateOptions) Size() (n int) {
 	if l > 0 {
 		n += 1 + l + sovShim(uint64(l))
 	}
+	if m.Restore != nil {
+		l = m.Restore.Size()
+		n += 1 + l + sovShim(uint64(l))
+	}
 	return n
 }
 
@@ -1176,6 +1195,42 @@ func (m *CreateOptions) Unmarshal(dAtA []byte) error {
 				return io.ErrUnexpectedEOF
 			}
 			m.CriuDir = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		case 7:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Restore", wireType)
+			}
+			var msglen int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return errIntOverflowShim
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				msglen |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			if msglen < 0 {
+				return errInvalidLengthShim
+			}
+			postIndex := iNdEx + msglen
+			if postIndex < 0 {
+				return errInvalidLengthShim
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			if m.Restore == nil {
+				m.Restore = &options.CheckpointOptions{}
+			}
+			if err := m.Restore.Unmarshal(dAtA[iNdEx:postIndex]); err != nil {
+				return err
+			}
 			iNdEx = postIndex
 		default:
 			iNdEx = preIndex
