@@ -26,6 +26,9 @@ var children = map[string]func(args []string){
 	"fds":    roleFds,
 }
 
+// quick keeps the race detector from sleeping a second at each child's exit.
+const quick = "GORACE=atexit_sleep_ms=0"
+
 // TestMain lets the test binary play the children that the tests start.
 func TestMain(m *testing.M) {
 	if role := os.Getenv("REAPER_CHILD"); role != "" {
@@ -65,7 +68,7 @@ func roleParent([]string) {
 		panic(err)
 	}
 	pid, err := syscall.ForkExec("/proc/self/exe", []string{"park"}, &syscall.ProcAttr{
-		Env:   []string{"REAPER_CHILD=park"},
+		Env:   []string{"REAPER_CHILD=park", quick},
 		Files: []uintptr{keep.Fd(), say.Fd(), 2, hold.Fd()}, // its input never ends
 	})
 	if err != nil {
@@ -118,7 +121,7 @@ func asSubreaper(t *testing.T) bool {
 		return true
 	}
 	cmd := exec.Command("/proc/self/exe", "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout=2m")
-	cmd.Env = append(os.Environ(), "REAPER_ALONE="+t.Name())
+	cmd.Env = append(os.Environ(), "REAPER_ALONE="+t.Name(), quick)
 	out, err := cmd.CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "--- PASS: "+t.Name()) {
 		t.Errorf("alone: %v\n%s", err, out)
@@ -180,7 +183,7 @@ func (w *world) play(role string, args ...string) *actor {
 	p, err := w.Start(Command{
 		Path:  "/proc/self/exe",
 		Args:  append([]string{role}, args...),
-		Env:   append(os.Environ(), "REAPER_CHILD="+role),
+		Env:   append(os.Environ(), "REAPER_CHILD="+role, quick),
 		Dir:   w.TempDir(),
 		Files: []*os.File{inR, outW, os.Stderr},
 	})
