@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -125,6 +126,10 @@ func (inv *invocation) fork(spec *processSpec, path string, argv, env []string) 
 		sys.Setctty, sys.Ctty = true, 0
 	} else if socket != "" {
 		return 0, errors.New("cannot use console socket if runc will not detach or allocate tty")
+	}
+	// As runc does, hand on nothing that our caller left open.
+	if err := unix.CloseRange(3, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC); err != nil {
+		return 0, err
 	}
 	return syscall.ForkExec(path, argv, &syscall.ProcAttr{Env: env, Files: files, Sys: sys})
 }

@@ -50,7 +50,7 @@ func (r *Runtime) Checkpoint(ctx context.Context, q CheckpointRequest) error {
 	args := q.args()
 	args = appendIf(args, q.ParentPath != "", "--parent-path", q.ParentPath)
 	args = appendIf(args, !q.Exit, "--leave-running")
-	_, err := r.run(ctx, call{verb: "checkpoint", args: append(args, q.ID), limit: r.checkpointLimit()})
+	_, err := r.run(ctx, call{verb: "checkpoint", args: args, id: q.ID, limit: r.checkpointLimit()})
 	return withCriuLog(err, q.WorkPath, "dump.log")
 }
 
@@ -75,7 +75,7 @@ func (r *Runtime) Restore(ctx context.Context, q RestoreRequest) (*reaper.Proces
 	args = appendIf(args, q.ConsoleSocket != "", "--console-socket", q.ConsoleSocket)
 	args = appendIf(args, q.NoPivot, "--no-pivot")
 	p, err := r.spawn(ctx, q.PidFile, call{
-		verb: "restore", args: append(args, q.ID), files: q.Stdio, ofContainer: true, limit: r.checkpointLimit(),
+		verb: "restore", args: args, id: q.ID, files: q.Stdio, ofContainer: true, limit: r.checkpointLimit(),
 	})
 	return p, withCriuLog(err, q.WorkPath, "restore.log")
 }

@@ -64,7 +64,7 @@ func (e *deadlineError) Is(target error) bool {
 
 // explain makes the error of a runtime that ran and failed. cause is why it
 // was killed, if it was.
-func explain(verb string, exit reaper.Exit, cause error, log, output []byte) *Error {
+func explain(verb, id string, exit reaper.Exit, cause error, log, output []byte) *Error {
 	e := &Error{Verb: verb, Exit: exit, Err: cause}
 	said := lastRecord(log)
 	if said == "" {
@@ -77,7 +77,7 @@ func explain(verb string, exit reaper.Exit, cause error, log, output []byte) *Er
 		e.Message = cause.Error()
 	case said != "":
 		e.Message = said
-		e.Err = classify(said)
+		e.Err = classify(id, said)
 		return e
 	default:
 		e.Message = fate(exit)
@@ -101,28 +101,31 @@ func fate(exit reaper.Exit) string {
 	return "exit status " + strconv.Itoa(exit.Code()) + " and no error reported"
 }
 
-// words are what runtimes say and what it means. The first match wins; case
-// does not matter.
+// words are what runtimes say and what it means: a message that has text, and
+// also too, in lower case. The first match wins.
 var words = []struct {
-	text string
-	err  error
+	text, also string
+	err        error
 }{
-	{"already exists", ErrExists},                        // runc, crun, youki
-	{"does not exist", ErrNotExist},                      // runc, crun >= 1.9
-	{"/status`: no such file or directory", ErrNotExist}, // crun
-	{"container not running", ErrFinished},               // runc
-	{"process already finished", ErrFinished},            // Go's os package, in runc
-	{"no such process", ErrFinished},                     // ESRCH anywhere
-	{"cannot exec in a stopped container", ErrFinished},  // runc
-	{"is not running", ErrFinished},                      // crun: the container `x` is not running
-	{"unknown command", ErrUnsupported},                  // crun
-	{"no help topic for", ErrUnsupported},                // runc
+	{"already exists", "", ErrExists},                                           // runc, crun, youki
+	{"does not exist", "", ErrNotExist},                                         // runc, crun >= 1.9
+	{"/status`: no such file or directory", "", ErrNotExist},                    // crun
+	{"cannot open directory '", "/%s': no such file or directory", ErrNotExist}, // crun delete; %s is the id
+	{"container not running", "", ErrFinished},                                  // runc
+	{"process already finished", "", ErrFinished},                               // Go's os package, in runc
+	{"no such process", "", ErrFinished},                                        // ESRCH anywhere
+	{"cannot exec in a stopped container", "", ErrFinished},                     // runc
+	{"is not running", "", ErrFinished},                                         // crun: the container `x` is not running
+	{"unknown command", "", ErrUnsupported},                                     // crun
+	{"no help topic for", "", ErrUnsupported},                                   // runc
 }
 
-func classify(message string) error {
+// classify returns what a message about the container id means, or nil.
+func classify(id, message string) error {
 	message = strings.ToLower(message)
 	for _, w := range words {
-		if strings.Contains(message, w.text) {
+		also := strings.ReplaceAll(w.also, "%s", strings.ToLower(id))
+		if strings.Contains(message, w.text) && strings.Contains(message, also) {
 			return w.err
 		}
 	}

@@ -33,7 +33,7 @@ func (r *Runtime) Create(ctx context.Context, q CreateRequest) (*reaper.Process,
 	args = appendIf(args, q.NoPivot, "--no-pivot")
 	args = appendIf(args, q.NoNewKeyring, "--no-new-keyring")
 	return r.spawn(ctx, q.PidFile, call{
-		verb: "create", args: append(args, q.ID), files: q.Stdio, ofContainer: true,
+		verb: "create", args: args, id: q.ID, files: q.Stdio, ofContainer: true,
 	})
 }
 
@@ -57,9 +57,9 @@ func (r *Runtime) Exec(ctx context.Context, q ExecRequest) (*reaper.Process, err
 	defer doc.Close()
 	args := []string{"--process", pathOf(doc)}
 	args = appendIf(args, q.ConsoleSocket != "", "--console-socket", q.ConsoleSocket)
-	args = append(args, "--detach", "--pid-file", q.PidFile, q.ID)
+	args = append(args, "--detach", "--pid-file", q.PidFile)
 	return r.spawn(ctx, q.PidFile, call{
-		verb: "exec", args: args, files: q.Stdio, ofContainer: true,
+		verb: "exec", args: args, id: q.ID, files: q.Stdio, ofContainer: true,
 	})
 }
 

@@ -50,7 +50,9 @@ type Runtime struct {
 // A call is one run of the runtime.
 type call struct {
 	verb  string
-	args  []string // behind the verb
+	args  []string // options, between verb and id
+	id    string   // of the container; "" for none
+	tail  []string // behind the id
 	input []byte   // stdin, if not nil
 
 	// files are the container's stdin, stdout and stderr, nil for /dev/null;
@@ -90,7 +92,7 @@ func (r *Runtime) run(ctx context.Context, c call) ([]byte, error) {
 	if cause == nil && exit.Known && exit.Status == 0 {
 		return io.output(), nil
 	}
-	return nil, explain(c.verb, exit, cause, io.logTail(), io.output())
+	return nil, explain(c.verb, c.id, exit, cause, io.logTail(), io.output())
 }
 
 func (r *Runtime) limit(c call) time.Duration {
@@ -116,7 +118,11 @@ func (r *Runtime) argv(path, log string, c call) []string {
 	}
 	argv = append(argv, r.Args...)
 	argv = append(argv, c.verb)
-	return append(argv, c.args...)
+	argv = append(argv, c.args...)
+	if c.id != "" {
+		argv = append(argv, c.id)
+	}
+	return append(argv, c.tail...)
 }
 
 // waitOrKill waits for the exit of p, which gets SIGKILL when ctx or limit
