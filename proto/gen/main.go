@@ -19,8 +19,6 @@ import (
 	"os"
 	"path"
 	"slices"
-
-	"github.com/gogo/protobuf/protoc-gen-gogo/descriptor"
 )
 
 // module is the import path of the directory gen is run in.
@@ -58,7 +56,7 @@ func run(check bool) (stale []string, err error) {
 		adorn(file)
 	}
 	want := map[string]bool{}
-	for _, group := range byPackage(set, files) {
+	for _, group := range byPackage(files) {
 		out, err := generate(set, group)
 		if err != nil {
 			return nil, err
@@ -85,7 +83,7 @@ func run(check bool) (stale []string, err error) {
 
 // byPackage splits files, which are sorted, by their directory: gogo's
 // generator makes one Go package at a time.
-func byPackage(set *descriptor.FileDescriptorSet, files []string) [][]string {
+func byPackage(files []string) [][]string {
 	var groups [][]string
 	for _, file := range files {
 		last := len(groups) - 1
