@@ -1,0 +1,174 @@
+package shim
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/holdfast/holdfast/proto/bundle"
+	"github.com/holdfast/holdfast/proto/task"
+	"github.com/holdfast/holdfast/proto/types"
+	"github.com/holdfast/holdfast/reaper"
+	"github.com/holdfast/holdfast/shim/internal/cgroup"
+	"github.com/holdfast/holdfast/shim/internal/container"
+	"github.com/holdfast/holdfast/shim/internal/mount"
+	"github.com/holdfast/holdfast/shim/internal/oci"
+	"golang.org/x/sys/unix"
+)
+
+// deleteLimit bounds the delete action: containerd kills it after 5 s.
+const deleteLimit = 4500 * time.Millisecond
+
+// delete is the action by which a daemon cleans up after a shim: it is called
+// after every deletion, usually with nothing left to do, and for a shim that
+// died. It goes by the records alone, deletes only what they say is ours, and
+// may be called any number of times, also beside a shim that is ending. It
+// prints how the container ended.
+func (c *command) delete() error {
+	ctx, cancel := context.WithTimeout(context.Background(), deleteLimit)
+	defer cancel()
+	exit, err := cleanup(ctx, c.bundle, c.id, c.namespace)
+	if err != nil {
+		return err
+	}
+	resp := &task.DeleteResponse{
+		Pid: uint32(exit.PID), ExitStatus: uint32(exit.Code), ExitedAt: types.FromTime(exit.ExitedAt),
+	}
+	raw, err := resp.Marshal()
+	if err != nil {
+		return fmt.Errorf("encode answer: %w", err)
+	}
+	_, err = c.stdout.Write(raw)
+	return err
+}
+
+// cleanup undoes the run that the bundle's records describe.
+func cleanup(ctx context.Context, dir, id, namespace string) (bundle.Exit, error) {
+	t, err := bundle.ReadTask(dir)
+	if errors.Is(err, os.ErrNotExist) {
+		removeAddress(dir)
+		return readExit(dir) // cleaned up already, or never begun
+	}
+	if err != nil {
+		return bundle.Exit{}, fmt.Errorf("clean up %s: %w; nothing was touched", dir, err)
+	}
+	if t.ID != id || t.Namespace != namespace {
+		return bundle.Exit{}, fmt.Errorf("clean up %s: the record is about %s/%s: %w", dir, t.Namespace, t.ID, errUnreadable)
+	}
+	r, err := reaper.New(reaper.WithSubreaper())
+	if err != nil {
+		return bundle.Exit{}, fmt.Errorf("clean up %s: %w", dir, err)
+	}
+	defer r.Close()
+	exit, err := endInit(ctx, r, dir, t)
+	if err != nil {
+		return bundle.Exit{}, err
+	}
+	rt := &oci.Runtime{
+		Reaper: r, Binary: t.Runtime.Binary, Root: t.Runtime.Root, SystemdCgroup: t.Runtime.SystemdCgroup,
+		Args: t.Runtime.Args, Dir: dir, Timeout: deleteLimit,
+	}
+	if container.Owns(ctx, rt, t.ID, dir) {
+		if err := rt.Delete(ctx, t.ID, true); err != nil && !errors.Is(err, oci.ErrNotExist) {
+			return exit, fmt.Errorf("clean up %s: %w", dir, err)
+		}
+	}
+	if t.Mounted {
+		if err := mount.Unmount(dir + "/" + bundle.RootfsDir); err != nil {
+			return exit, fmt.Errorf("clean up %s: %w", dir, err)
+		}
+	}
+	removeAddress(dir)
+	for _, name := range []string{bundle.PidFile, bundle.TaskFile} {
+		if err := os.Remove(dir + "/" + name); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return exit, fmt.Errorf("clean up %s: %w", dir, err)
+		}
+	}
+	return exit, nil
+}
+
+// readExit returns the exit record, or one that says that there is none.
+func readExit(dir string) (bundle.Exit, error) {
+	e, err := bundle.ReadExit(dir + "/" + bundle.ExitFile)
+	if errors.Is(err, os.ErrNotExist) {
+		return bundle.Exit{Code: 255, Reason: "no exit was recorded", ExitedAt: time.Now()}, nil
+	}
+	return e, err
+}
+
+// endInit makes sure that init and what it started have ended, and puts on
+// record how, as far as the kernel still tells.
+func endInit(ctx context.Context, r *reaper.Reaper, dir string, t bundle.Task) (bundle.Exit, error) {
+	if e, err := bundle.ReadExit(dir + "/" + bundle.ExitFile); err == nil {
+		return e, nil
+	}
+	e := bundle.Exit{
+		ID: t.ID, PID: t.Init.PID, BootID: t.Init.BootID, Code: 255, CreatedAt: t.CreatedAt, StartedAt: t.StartedAt,
+		ExitedAt: time.Now(), Reason: "the shim had died and nobody saw the container end",
+	}
+	if p := sameProcess(r, t.Init); p != nil {
+		if err := killInit(ctx, p); err != nil {
+			return e, fmt.Errorf("clean up %s: %w", dir, err)
+		}
+		if got, ok := p.Exit(); ok && got.Known {
+			e.Known, e.Status, e.Code, e.Reason, e.ExitedAt = true, got.Status, got.Code(), "killed by the cleanup after its shim had died", got.At
+		}
+	}
+	if t.Phase == bundle.PhaseCreating { // never was a container
+		return e, nil
+	}
+	return e, bundle.WriteExit(dir, e)
+}
+
+// sameProcess returns the recorded process if it is still there, and nil if
+// it is gone, whoever may have its pid by now.
+func sameProcess(r *reaper.Reaper, want bundle.Process) *reaper.Process {
+	if want.PID == 0 {
+		return nil
+	}
+	p, err := r.Adopt(want.PID)
+	if err != nil {
+		return nil
+	}
+	id := p.Identity()
+	if id.StartTime != want.StartTime || id.BootID != want.BootID || (want.Inode != 0 && id.Inode != 0 && id.Inode != want.Inode) {
+		return nil
+	}
+	return p
+}
+
+// killInit kills init and every process of its cgroup, and waits for init.
+func killInit(ctx context.Context, p *reaper.Process) error {
+	cg, cgErr := cgroup.Find(p.PID())
+	if err := p.Signal(unix.SIGKILL); err != nil && !errors.Is(err, reaper.ErrExited) {
+		return fmt.Errorf("kill init %d: %w", p.PID(), err)
+	}
+	if cgErr == nil {
+		if err := cg.KillAll(unix.SIGKILL); err != nil {
+			return err
+		}
+	}
+	_, err := p.Wait(ctx)
+	return err
+}
+
+// removeAddress removes the socket that the bundle's address names, if nobody
+// listens on it, and the file.
+func removeAddress(dir string) {
+	raw, err := os.ReadFile(dir + "/" + bundle.AddressFile)
+	if err != nil {
+		return
+	}
+	path, err := bundle.SocketPath(strings.TrimSpace(string(raw)))
+	if err != nil {
+		return
+	}
+	if listens(path) {
+		return // a shim that is ending removes it itself
+	}
+	os.Remove(path)
+	os.Remove(dir + "/" + bundle.AddressFile)
+}
