@@ -36,13 +36,27 @@ func (w *World) Run(args ...string) Result {
 // RunInput is Run with text on stdin.
 func (w *World) RunInput(stdin string, args ...string) Result {
 	w.T.Helper()
+	return w.run(stdin, nil, args)
+}
+
+// RunAs is Run as the user and group of that number.
+func (w *World) RunAs(uid uint32, args ...string) Result {
+	w.T.Helper()
+	return w.run("", &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid}}, args)
+}
+
+func (w *World) run(stdin string, attr *syscall.SysProcAttr, args []string) Result {
+	w.T.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 2*Patience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, Binary("holdfast"), args...)
 	var stdout, stderr bytes.Buffer
 	cmd.Env, cmd.Dir = w.Env, w.Dir
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(stdin), &stdout, &stderr
-	cmd.WaitDelay = Patience / 6
+	cmd.WaitDelay, cmd.SysProcAttr = Patience/6, attr
+	if attr != nil {
+		cmd.Dir = "/" // the world's is root's alone
+	}
 	err := cmd.Run()
 	r := Result{Args: args, Stdout: stdout.String(), Stderr: stderr.String(), Code: -1}
 	if cmd.ProcessState != nil {

@@ -21,6 +21,7 @@ type Inspect struct {
 		Signal int    `json:"signal"`
 		Core   bool   `json:"core"`
 		Known  bool   `json:"known"`
+		OOM    bool   `json:"oom"`
 		Reason string `json:"reason"`
 	} `json:"exit"`
 	Shim *struct {
@@ -29,6 +30,8 @@ type Inspect struct {
 		Binary     string    `json:"binary"`
 		Generation int       `json:"generation"`
 		Started    time.Time `json:"started"`
+		Goroutines int       `json:"goroutines"`
+		Fds        int       `json:"fds"`
 	} `json:"shim"`
 	Processes []struct {
 		ID     string `json:"id"`

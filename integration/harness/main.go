@@ -52,6 +52,9 @@ func prepare() error {
 	if err != nil {
 		return err
 	}
+	if err := os.Chmod(bin, 0o755); err != nil { // others than root run them too
+		return err
+	}
 	if err := build(bin); err != nil {
 		os.RemoveAll(bin)
 		return err
