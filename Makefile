@@ -57,7 +57,7 @@ proto: ## regenerate the Go code of the .proto files
 	go run ./proto/gen
 
 demo: build ## a minute's tour on real containers (as root)
-	integration/setup/packages.sh runc busybox
+	integration/setup/packages.sh runc busybox script
 	integration/demo/demo.sh
 
 setup: ## install what tests need: runtimes, busybox, a criu for this kernel

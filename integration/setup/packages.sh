@@ -8,6 +8,7 @@ set -eu
 list="
 runc:runc:containers
 crun:crun:containers, the second runtime
+script:bsdutils:the demo runs a terminal in it
 busybox:busybox-static:the test containers' only program; must be static
 containerd:containerd:tests under a real containerd
 conmon:conmon:the benchmark's yardstick
