@@ -93,7 +93,7 @@ func (inv *invocation) fill(c *container, spec *processSpec, parked bool) error 
 			return err
 		}
 	}
-	pid, err := inv.fork(spec, "/proc/self/exe", []string{"fakeoci", initVerb, c.dir}, []string{EnvFake + "=1"})
+	pid, err := inv.fork(spec, "/proc/self/exe", []string{"fakeoci", initVerb, c.dir}, []string{EnvFake + "=1", noRaceSleep})
 	if err != nil {
 		return err
 	}

@@ -31,6 +31,8 @@ type Fault struct {
 
 	// DelayUntilFile waits until that file exists.
 	DelayUntilFile string `json:"delayUntilFile,omitempty"`
+	// Files are written, path to content, as criu's log is before it fails.
+	Files map[string]string `json:"files,omitempty"`
 	// Print is written to stdout, RawLog appended to the log.
 	Print  string `json:"print,omitempty"`
 	RawLog string `json:"rawLog,omitempty"`
@@ -123,6 +125,11 @@ func (inv *invocation) suffer() error {
 				break
 			}
 			time.Sleep(2 * time.Millisecond)
+		}
+	}
+	for path, text := range f.Files {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			return err
 		}
 	}
 	os.Stdout.WriteString(f.Print)

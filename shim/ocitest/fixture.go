@@ -15,6 +15,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// noRaceSleep is for a test binary built with -race: it would spend a second at
+// each exit waiting for reports of other threads.
+const noRaceSleep = "GORACE=atexit_sleep_ms=0"
+
 // Binary returns the path of a program that is the fake runtime, for a test
 // binary whose TestMain calls [Main] first. More variables, such as [EnvScript],
 // may be given as K=V.
@@ -24,7 +28,7 @@ func Binary(t testing.TB, env ...string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	set := quote(EnvFake + "=1")
+	set := EnvFake + "=1 " + noRaceSleep
 	for _, kv := range env {
 		set += " " + quote(kv)
 	}

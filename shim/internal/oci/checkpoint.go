@@ -50,6 +50,9 @@ func (r *Runtime) Checkpoint(ctx context.Context, q CheckpointRequest) error {
 	args := q.args()
 	args = appendIf(args, q.ParentPath != "", "--parent-path", q.ParentPath)
 	args = appendIf(args, !q.Exit, "--leave-running")
+	if err := removeLog("checkpoint", q.WorkPath, "dump.log"); err != nil {
+		return err
+	}
 	_, err := r.run(ctx, call{verb: "checkpoint", args: args, id: q.ID, limit: r.checkpointLimit()})
 	return withCriuLog(err, q.WorkPath, "dump.log")
 }
@@ -74,6 +77,9 @@ func (r *Runtime) Restore(ctx context.Context, q RestoreRequest) (*reaper.Proces
 	args := append(q.args(), "--detach", "--pid-file", q.PidFile, "--bundle", q.Bundle)
 	args = appendIf(args, q.ConsoleSocket != "", "--console-socket", q.ConsoleSocket)
 	args = appendIf(args, q.NoPivot, "--no-pivot")
+	if err := removeLog("restore", q.WorkPath, "restore.log"); err != nil {
+		return nil, err
+	}
 	p, err := r.spawn(ctx, q.PidFile, call{
 		verb: "restore", args: args, id: q.ID, files: q.Stdio, ofContainer: true, limit: r.checkpointLimit(),
 	})
@@ -85,6 +91,17 @@ func (r *Runtime) checkpointLimit() time.Duration {
 		return r.CheckpointTimeout
 	}
 	return DefaultCheckpointTimeout
+}
+
+// removeLog removes the log of an earlier run, lest it explain this one.
+func removeLog(verb, dir, name string) error {
+	if dir == "" {
+		return nil
+	}
+	if err := os.Remove(filepath.Join(dir, name)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return &Error{Verb: verb, Message: err.Error(), Err: err}
+	}
+	return nil
 }
 
 // withCriuLog completes the error of a runtime, whose first line mostly says
