@@ -26,13 +26,13 @@ type CreateConfig struct {
 
 // Container is what is on disk under one id. It is safe for concurrent use.
 type Container struct {
-	m   *Manager
-	id  string
-	dir string // bundle
+	m    *Manager
+	id   string
+	dir  string // bundle
+	link *link  // to the shim, shared by task and execs
 
-	mu   sync.Mutex
-	rec  Record // guarded by mu
-	link *link  // guarded by mu; connection shared by this container's tasks
+	mu  sync.Mutex
+	rec Record // guarded by mu
 }
 
 // ID returns the container's id.
@@ -52,3 +52,7 @@ type deleteOptions struct{ force bool }
 // Force makes Delete end what still runs (SIGKILL to all of it), and clean up
 // after a dead shim.
 func Force() DeleteOption { return func(o *deleteOptions) { o.force = true } }
+
+// Close closes the connection to the shim, if there is one. The container, its
+// task and what runs are not touched, and calls after Close dial again.
+func (c *Container) Close() error { return c.link.Close() }

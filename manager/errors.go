@@ -1,8 +1,11 @@
 package manager
 
 import (
+	"context"
 	"errors"
 	"fmt"
+
+	"github.com/holdfast/holdfast/proto/wire"
 )
 
 // Outcomes that a caller decides on; test with errors.Is. The text of the error
@@ -39,3 +42,33 @@ func (e *StartError) Error() string { return e.Err.Error() }
 func (e *StartError) Unwrap() error { return e.Err }
 
 func invalidID(err error) error { return fmt.Errorf("%w: %w", ErrInvalidID, err) }
+
+// said is what a shim answered: its words, and which of our outcomes they are.
+type said struct {
+	text string
+	kind error
+}
+
+func (s *said) Error() string { return s.text }
+func (s *said) Unwrap() error { return s.kind }
+
+// answer turns the error of a call to a shim into one of ours. errLost is left
+// for whoever can look at the disk.
+func answer(err error) error {
+	if err == nil || errors.Is(err, errLost) {
+		return err
+	}
+	e, ok := errors.AsType[*wire.Error](err)
+	if !ok {
+		if errors.Is(err, context.DeadlineExceeded) {
+			return fmt.Errorf("%w: %w", ErrTimeout, err)
+		}
+		return err
+	}
+	kinds := map[wire.Code]error{
+		wire.NotFound: ErrNotFound, wire.AlreadyExists: ErrExists, wire.InvalidArgument: ErrInvalid,
+		wire.FailedPrecondition: ErrState, wire.Unimplemented: errors.ErrUnsupported,
+		wire.DeadlineExceeded: ErrTimeout,
+	}
+	return &said{text: e.Error(), kind: kinds[e.Code]}
+}

@@ -1,6 +1,15 @@
 package manager
 
 import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"iter"
+	"os"
+	"slices"
 	"time"
 
 	"github.com/holdfast/holdfast/proto/bundle"
@@ -16,4 +25,179 @@ type EventsConfig struct {
 	Follow bool      // go on until ctx ends
 	IDs    []string  // containers; none is all
 	Topics []string  // e.g. bundle.TopicExit; none is all
+}
+
+// Events yields what happened to the containers of the namespace, oldest first
+// (but events of different containers that were written at the same time may
+// swap). It ends after the first error: ctx's when following, and ErrLagging
+// when so much happened that some of it was rotated away unread.
+func (m *Manager) Events(ctx context.Context, cfg EventsConfig) iter.Seq2[Event, error] {
+	return func(yield func(Event, error) bool) {
+		err := m.events(ctx, cfg, func(e Event) bool { return yield(e, nil) })
+		if err != nil && !errors.Is(err, errStop) {
+			yield(Event{}, fmt.Errorf("read events: %w", err))
+		}
+	}
+}
+
+// errStop says that whoever takes the events wants no more.
+var errStop = errors.New("stop")
+
+func (m *Manager) events(ctx context.Context, cfg EventsConfig, yield func(Event) bool) error {
+	take := func(line []byte) error {
+		e, err := bundle.DecodeEvent(line)
+		if err != nil || !cfg.wants(e) { // a line of a newer version is not for us
+			return nil
+		}
+		if !yield(e) {
+			return errStop
+		}
+		return ctx.Err()
+	}
+	var w *watch
+	if cfg.Follow { // before the first read, so that nothing falls in between
+		var err error
+		if w, err = newWatch(ctx, m.dir); err != nil {
+			return err
+		}
+		defer w.Close()
+	}
+	f := &feed{path: m.feed()}
+	defer f.Close()
+	if err := f.open(); err != nil {
+		return err
+	}
+	for {
+		if err := f.read(take); err != nil || !cfg.Follow {
+			return err
+		}
+		if err := w.wait(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// wants reports whether e is among the chosen ones.
+func (c EventsConfig) wants(e Event) bool {
+	return !e.Time.Before(c.Since) &&
+		(len(c.IDs) == 0 || slices.Contains(c.IDs, e.ID)) &&
+		(len(c.Topics) == 0 || slices.Contains(c.Topics, e.Topic))
+}
+
+// feed reads the event feed across rotation. At a rotation the file changes its
+// name to NAME.1 by way of NAME.new, and a writer that had it open may still
+// add a line to it; so the last file is read on until the next rotation.
+type feed struct {
+	path  string
+	files []*feedFile // oldest first; the last one is at path
+}
+
+// feedFile is one file of the feed, read up to some point.
+type feedFile struct {
+	f    *os.File
+	rest []byte // of a line whose end is not written yet
+}
+
+// open opens what there is. A feed that is missing is empty: whoever made the
+// root may not have wanted one.
+func (f *feed) open() error {
+	for _, name := range []string{f.path + ".1", f.path + ".new", f.path} {
+		if err := f.add(name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// add opens the file of that name, if there is one that is not open already.
+func (f *feed) add(name string) error {
+	file, err := os.Open(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	for _, have := range f.files {
+		if isAt(have.f, name) {
+			return file.Close()
+		}
+	}
+	f.files = append(f.files, &feedFile{f: file})
+	return nil
+}
+
+// read passes every line written since the last call to take.
+func (f *feed) read(take func([]byte) error) error {
+	for {
+		for _, file := range f.files {
+			if err := file.read(take); err != nil {
+				return err
+			}
+		}
+		rotated, err := f.rotated()
+		if err != nil || !rotated {
+			return err
+		}
+	}
+}
+
+// rotated opens the files that have appeared since, and forgets those that are
+// neither the last nor the one before.
+func (f *feed) rotated() (bool, error) {
+	n := len(f.files)
+	if n > 0 && isAt(f.files[n-1].f, f.path) {
+		return false, nil
+	}
+	var last *os.File
+	if n > 0 {
+		last = f.files[n-1].f
+	}
+	if err := f.open(); err != nil {
+		return false, err
+	}
+	if len(f.files) == n { // half-way through a rotation: the file at path is to come
+		return false, nil
+	}
+	if last != nil && !isAt(last, f.path+".1") && !isAt(last, f.path+".new") && !isAt(last, f.path) {
+		return false, ErrLagging
+	}
+	for len(f.files) > 2 {
+		f.files[0].f.Close()
+		f.files = f.files[1:]
+	}
+	return true, nil
+}
+
+// Close closes the files.
+func (f *feed) Close() {
+	for _, file := range f.files {
+		file.f.Close()
+	}
+	f.files = nil
+}
+
+// read passes the lines that are complete to take.
+func (f *feedFile) read(take func([]byte) error) error {
+	chunk := make([]byte, 64<<10)
+	for {
+		n, err := f.f.Read(chunk)
+		f.rest = append(f.rest, chunk[:n]...)
+		for {
+			end := bytes.IndexByte(f.rest, '\n')
+			if end < 0 {
+				break
+			}
+			line := f.rest[:end]
+			f.rest = f.rest[end+1:]
+			if err := take(line); err != nil {
+				return err
+			}
+		}
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
 }

@@ -1,6 +1,20 @@
 package manager
 
-import "time"
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/holdfast/holdfast/proto/bundle"
+)
 
 // Record is container.json: what the manager knows of a container beside its
 // OCI spec. It outlives every run.
@@ -55,3 +69,120 @@ type Stdio struct {
 
 // LogNone as Stdio.Log keeps no output.
 const LogNone = "null://"
+
+// recordVersion is the format of container.json.
+const recordVersion = 1
+
+// readRecord reads container.json of id, or describes a foreign bundle.
+// os.ErrNotExist if there is neither. A record that cannot be understood is no
+// error but a Problem, so that the container can still be seen and removed.
+func (m *Manager) readRecord(id string) (Record, error) {
+	dir := filepath.Join(m.dir, id)
+	raw, err := os.ReadFile(filepath.Join(dir, bundle.ContainerFile))
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
+		if rec, ok := foreignRecord(dir, m.namespace); ok {
+			return rec, nil
+		}
+		return Record{}, fs.ErrNotExist
+	}
+	broken := Record{Version: recordVersion, ID: id, Namespace: m.namespace, Labels: map[string]string{}}
+	if err != nil {
+		broken.Problem = err.Error()
+		return broken, nil
+	}
+	var rec Record
+	switch err := json.Unmarshal(raw, &rec); {
+	case err != nil:
+		broken.Problem = fmt.Sprintf("read %s: %v", bundle.ContainerFile, err)
+		return broken, nil
+	case rec.Version != recordVersion:
+		broken.Problem = fmt.Sprintf("read %s: version %d is not known to this program", bundle.ContainerFile, rec.Version)
+		return broken, nil
+	}
+	rec.ID, rec.Namespace = id, m.namespace // the directory says so
+	if rec.Labels == nil {
+		rec.Labels = map[string]string{}
+	}
+	return rec, nil
+}
+
+// writeRecord replaces container.json in dir by one rename.
+func writeRecord(dir string, rec Record) error {
+	raw, err := json.MarshalIndent(rec, "", "  ")
+	if err != nil {
+		return fmt.Errorf("write record: %w", err)
+	}
+	return bundle.WriteFile(filepath.Join(dir, bundle.ContainerFile), append(raw, '\n'))
+}
+
+// Record returns a copy of container.json as it was last read.
+func (c *Container) Record() Record {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	rec := c.rec
+	rec.Labels = maps.Clone(rec.Labels)
+	return rec
+}
+
+// Labels returns a copy of the labels as they were last read.
+func (c *Container) Labels() map[string]string { return c.Record().Labels }
+
+// SetLabels sets some labels, removes others and leaves the rest, on disk,
+// whoever else changes them at the same time. An empty value is a value.
+// errors.ErrUnsupported for a foreign container, which has no record.
+func (c *Container) SetLabels(ctx context.Context, set map[string]string, remove ...string) error {
+	if err := checkLabels(set); err != nil {
+		return fmt.Errorf("label container %s: %w", c.id, err)
+	}
+	// The lock is on the file that is about to be replaced: whoever waited for
+	// it finds another file at its path and starts anew with that one.
+	l, err := lockPath(ctx, filepath.Join(c.dir, bundle.ContainerFile), c.m.opt.lockTimeout)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("label container %s: %w", c.id, c.goneOrForeign())
+	} else if err != nil {
+		return fmt.Errorf("label container %s: %w", c.id, err)
+	}
+	defer l.Close()
+	rec, err := c.m.readRecord(c.id)
+	if err != nil {
+		return fmt.Errorf("label container %s: %w", c.id, err)
+	}
+	if rec.Problem != "" {
+		return fmt.Errorf("label container %s: %s", c.id, rec.Problem)
+	}
+	maps.Copy(rec.Labels, set)
+	for _, key := range remove {
+		delete(rec.Labels, key)
+	}
+	if err := writeRecord(c.dir, rec); err != nil {
+		return fmt.Errorf("label container %s: %w", c.id, err)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.rec = rec
+	return nil
+}
+
+// goneOrForeign says why there is no container.json.
+func (c *Container) goneOrForeign() error {
+	if _, err := os.Stat(c.dir); err != nil {
+		return ErrNotFound
+	}
+	return fmt.Errorf("it was not made by holdfast: %w", errors.ErrUnsupported)
+}
+
+// maxLabel bounds key and value of a label together, in bytes (containerd's
+// limit).
+const maxLabel = 4096
+
+func checkLabels(labels map[string]string) error {
+	for key, value := range labels {
+		if key == "" || strings.ContainsAny(key, "=\n") {
+			return fmt.Errorf("label key %q is empty or has a '=' or newline in it: %w", key, ErrInvalid)
+		}
+		if len(key)+len(value) > maxLabel {
+			return fmt.Errorf("label %.16q... has %d bytes, %d are allowed: %w", key, len(key)+len(value), maxLabel, ErrInvalid)
+		}
+	}
+	return nil
+}

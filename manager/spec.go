@@ -1,5 +1,13 @@
 package manager
 
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+)
+
 // SpecConfig is what a caller wants of a spec. For DefaultSpec a zero field has
 // a default; laid over a given spec, only what is set counts.
 type SpecConfig struct {
@@ -13,4 +21,105 @@ type SpecConfig struct {
 
 	HostNetwork bool // share the host's network
 	Readonly    bool // root file system read-only
+}
+
+// DefaultSpec makes a spec to run a program in the directory rootfs: the
+// namespaces, mounts, capabilities and masks that people are used to, and a
+// network namespace of its own without any interface configured. Users are
+// looked up in rootfs; the caller owns the result.
+func (m *Manager) DefaultSpec(id, rootfs string, cfg SpecConfig) (*specs.Spec, error) {
+	dir, err := directory(rootfs)
+	if err != nil {
+		return nil, fmt.Errorf("make spec: rootfs: %w", err)
+	}
+	return m.defaultSpec(id, dir, []string{dir}, Runtime{}, cfg)
+}
+
+// defaultSpec is DefaultSpec with a root path that need not exist yet and the
+// directories where its files are now.
+func (m *Manager) defaultSpec(id, rootPath string, roots []string, rt Runtime, cfg SpecConfig) (*specs.Spec, error) {
+	account := account{home: "/"}
+	if cfg.User != "" {
+		var err error
+		if account, err = lookupUser(roots, cfg.User); err != nil {
+			return nil, fmt.Errorf("make spec: %w", err)
+		}
+	}
+	env := []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
+	if cfg.Terminal {
+		env = append(env, "TERM=xterm")
+	}
+	if cfg.User != "" {
+		env = append(env, "HOME="+account.home)
+	}
+	args := cfg.Args
+	if len(args) == 0 {
+		args = []string{"sh"}
+	}
+	cwd := cfg.Cwd
+	if cwd == "" {
+		cwd = "/"
+	}
+	hostname := cfg.Hostname
+	if hostname == "" {
+		hostname = id
+	}
+	caps := defaultCapabilities()
+	s := &specs.Spec{
+		Version:  "1.0.2", // what the oldest OCI runtimes in use accept; nothing newer is used
+		Hostname: hostname[:min(len(hostname), maxHostname)],
+		Root:     &specs.Root{Path: rootPath, Readonly: cfg.Readonly},
+		Process: &specs.Process{
+			Terminal: cfg.Terminal, ConsoleSize: cfg.Size.box(), User: account.user,
+			Args: args, Env: mergeEnv(env, cfg.Env), Cwd: cwd,
+			Capabilities:    &specs.LinuxCapabilities{Bounding: caps, Effective: caps, Permitted: caps},
+			Rlimits:         []specs.POSIXRlimit{{Type: "RLIMIT_NOFILE", Soft: 1024, Hard: 1 << 20}},
+			NoNewPrivileges: true,
+		},
+		Mounts: defaultMounts(),
+		Linux: &specs.Linux{
+			Namespaces:    defaultNamespaces(cfg.HostNetwork),
+			Resources:     defaultResources(),
+			CgroupsPath:   m.cgroupsPath(id, rt),
+			MaskedPaths:   maskedPaths(),
+			ReadonlyPaths: readonlyPaths(),
+		},
+	}
+	return s, nil
+}
+
+// maxHostname is the longest host name the kernel takes, in bytes
+// (HOST_NAME_MAX).
+const maxHostname = 64
+
+// cgroupsPath is where a container's cgroup goes: in the syntax of the driver
+// that makes it, below a name of ours so that cleaning up meets no stranger.
+func (m *Manager) cgroupsPath(id string, rt Runtime) string {
+	if rt.SystemdCgroup {
+		return "system.slice:holdfast:" + m.namespace + "-" + id
+	}
+	return "/holdfast/" + m.namespace + "/" + id
+}
+
+// box is the size as a spec has it, nil if there is none.
+func (s Size) box() *specs.Box {
+	if s == (Size{}) {
+		return nil
+	}
+	return &specs.Box{Width: uint(s.Width), Height: uint(s.Height)}
+}
+
+// mergeEnv returns env with the variables of more set, in place or at the end.
+func mergeEnv(env, more []string) []string {
+	env = slices.Clone(env)
+	for _, kv := range more {
+		key, _, _ := strings.Cut(kv, "=")
+		i := slices.IndexFunc(env, func(have string) bool { return strings.HasPrefix(have, key+"=") })
+		if i >= 0 {
+			env[i] = kv
+		} else {
+			env = append(env, kv)
+		}
+	}
+	return env
 }
