@@ -75,9 +75,9 @@ func openHandle(u uri) (int, error) {
 		if err := os.MkdirAll(filepath.Dir(u.path), 0o755); err != nil {
 			return -1, err
 		}
-		f, err := os.OpenFile(u.path, os.O_CREATE|os.O_WRONLY|os.O_APPEND|unix.O_NONBLOCK, 0o644)
-		if err != nil {
-			return -1, err
+		f, cerr := os.OpenFile(u.path, os.O_CREATE|os.O_WRONLY|os.O_APPEND|unix.O_NONBLOCK, 0o644)
+		if cerr != nil {
+			return -1, cerr
 		}
 		f.Close()
 		fd, err = open(u.path, unix.O_PATH)
