@@ -12,8 +12,9 @@ REQUIRE  ?= runc,crun,busybox,criu
 BINS := bin/holdfast bin/containerd-shim-holdfast-v2
 # Static, and not position-independent: relocations would make read-only data
 # private memory of every shim.
+SHIM  := github.com/holdfast/holdfast/shim
 BUILD := CGO_ENABLED=0 go build -trimpath -buildmode=exe \
-	-ldflags "-s -w -X main.version=$(VERSION) -X main.revision=$(REVISION)"
+	-ldflags "-s -w -X main.version=$(VERSION) -X $(SHIM).Version=$(VERSION) -X $(SHIM).Revision=$(REVISION)"
 UNIT = $$(go list ./... | grep -v /integration)
 
 .PHONY: build test check unit integration bench fuzz proto demo install clean help setup $(BINS)
