@@ -90,12 +90,12 @@ func (s tasks) Delete(ctx context.Context, r *task.DeleteRequest) (*task.DeleteR
 	return &task.DeleteResponse{Pid: uint32(e.PID), ExitStatus: exitCode(e), ExitedAt: types.FromTime(e.ExitedAt)}, nil
 }
 
-func (s tasks) Pids(_ context.Context, r *task.PidsRequest) (*task.PidsResponse, error) {
+func (s tasks) Pids(ctx context.Context, r *task.PidsRequest) (*task.PidsResponse, error) {
 	c, err := s.get(r.ID)
 	if err != nil {
 		return nil, status(err)
 	}
-	pids, err := c.Pids()
+	pids, err := c.Pids(ctx)
 	if err != nil {
 		return nil, status(err)
 	}

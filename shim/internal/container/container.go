@@ -85,6 +85,7 @@ type Container struct {
 	task    bundle.Task    // what is on disk about this run
 	cgroup  *cgroup.Cgroup // nil until init exists
 	pausing bool           // the OCI runtime is freezing; shown by State
+	thawed  bool           // somebody has seen to it that a frozen container can die
 	dumping bool           // a checkpoint that ends the container is under way
 	torn    bool           // the OCI runtime has forgotten it and the rootfs is unmounted
 	retired bool           // over, cleaned up and all output delivered: nothing left to serve

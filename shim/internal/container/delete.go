@@ -99,9 +99,9 @@ func (c *Container) teardown(ctx context.Context) error {
 		return nil
 	}
 	if restored {
-		if cg != nil && cg.Exists() {
-			if err := cg.KillAll(unix.SIGKILL); err != nil {
-				c.cfg.Log("kill what init left: %v", err)
+		if cg != nil {
+			if err := c.killAll(ctx, cg, unix.SIGKILL); err != nil {
+				c.cfg.Log("end what init left: %v", err)
 			}
 		}
 		err := c.runtime.Delete(ctx, c.cfg.ID, false)

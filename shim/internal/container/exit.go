@@ -89,13 +89,13 @@ func (c *Container) endRest() {
 	ctx, cancel := context.WithTimeout(context.Background(), killLimit)
 	defer cancel()
 	if frozen {
-		if err := c.runtime.Resume(ctx, c.cfg.ID); err != nil {
-			c.cfg.Log("thaw the rest of the container: %v", err)
+		if err := c.thawDying(ctx); err != nil {
+			c.cfg.Log("%v", err)
 		}
 	}
-	if c.spec.sharesPID && cg != nil {
-		if err := cg.KillAll(unix.SIGKILL); err != nil {
-			c.cfg.Log("kill the rest of the container: %v", err)
+	if c.spec.sharesPID {
+		if err := c.killAll(ctx, cg, unix.SIGKILL); err != nil {
+			c.cfg.Log("end the rest of the container: %v", err)
 		}
 	}
 }

@@ -29,7 +29,7 @@ func (c *Container) Kill(ctx context.Context, execID string, sig unix.Signal, al
 	all = all && execID == ""
 	switch {
 	case st == stopped && all:
-		return c.killAll(cg, sig) // whatever init left behind
+		return c.killAll(ctx, cg, sig) // whatever init left behind
 	case st == stopped || st == deleted:
 		return errFinished
 	case proc == nil:
@@ -38,7 +38,7 @@ func (c *Container) Kill(ctx context.Context, execID string, sig unix.Signal, al
 		return c.killByRuntime(ctx, sig, all)
 	}
 	if all {
-		err = c.killAll(cg, sig)
+		err = c.killAll(ctx, cg, sig)
 	} else {
 		err = proc.Signal(sig)
 	}
@@ -69,11 +69,19 @@ func (c *Container) killByRuntime(ctx context.Context, sig unix.Signal, all bool
 	return c.runtimeError(c.runtime.Kill(ctx, c.cfg.ID, sig, all))
 }
 
-func (c *Container) killAll(cg *cgroup.Cgroup, sig unix.Signal) error {
-	if cg == nil || !cg.Exists() {
-		return nil
+// killAll signals every process of the container: those of its cgroup, or,
+// if it has none of its own, those that the OCI runtime takes for its own.
+func (c *Container) killAll(ctx context.Context, cg *cgroup.Cgroup, sig unix.Signal) error {
+	var err error
+	switch {
+	case cg == nil:
+		if err = c.killByRuntime(ctx, sig, true); errors.Is(err, ErrNotFound) {
+			return nil
+		}
+	case cg.Exists():
+		err = cg.KillAll(sig)
 	}
-	if err := cg.KillAll(sig); err != nil {
+	if err != nil {
 		return fmt.Errorf("kill all processes: %w", err)
 	}
 	return nil
@@ -82,12 +90,20 @@ func (c *Container) killAll(cg *cgroup.Cgroup, sig unix.Signal) error {
 // thawDying lets a frozen container take the SIGKILL it was sent: on cgroup v1
 // a frozen process does not even die.
 func (c *Container) thawDying(ctx context.Context) error {
+	c.mu.Lock()
+	done := c.thawed
+	c.thawed = true
+	c.mu.Unlock()
+	if done {
+		return nil
+	}
 	err := c.runtime.Resume(ctx, c.cfg.ID)
 	c.mu.Lock()
-	gone := c.init.state == stopped || c.init.state == deleted
+	_, gone := c.init.proc.Exit()
+	c.thawed = err == nil || gone
 	c.mu.Unlock()
-	if err != nil && !gone && !errors.Is(c.runtimeError(err), ErrNotFound) {
-		return fmt.Errorf("kill: thaw the container: %w", err)
+	if err != nil && !gone {
+		return fmt.Errorf("thaw the dying container: %w", err)
 	}
 	return nil
 }

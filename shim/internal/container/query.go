@@ -2,11 +2,13 @@ package container
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/holdfast/holdfast/proto/bundle"
 	"github.com/holdfast/holdfast/proto/types"
 	"github.com/holdfast/holdfast/proto/wire"
+	"github.com/holdfast/holdfast/shim/internal/cgroup"
 )
 
 // Status is what State tells about a process.
@@ -99,7 +101,7 @@ type Pid struct {
 // and is not deleted it is the former pid of init: containerd from 1.7 on takes
 // an empty list after its own restart as a sign of a leaked shim, and destroys
 // the container together with its exit status.
-func (c *Container) Pids() ([]Pid, error) {
+func (c *Container) Pids(ctx context.Context) ([]Pid, error) {
 	c.mu.Lock()
 	st, init, cg := c.init.state, c.init.pid(), c.cgroup
 	exec := make(map[int]string, len(c.execs))
@@ -116,18 +118,25 @@ func (c *Container) Pids() ([]Pid, error) {
 		return nil, nil
 	case st == stopped:
 		return []Pid{{PID: init}}, nil
-	case cg == nil:
-		return []Pid{{PID: init}}, nil
 	}
-	pids, err := cg.Pids()
+	pids, err := c.pids(ctx, cg)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("list processes: %w", err)
 	}
 	list := make([]Pid, 0, len(pids))
 	for _, pid := range pids {
 		list = append(list, Pid{PID: pid, ExecID: exec[pid]})
 	}
 	return list, nil
+}
+
+// pids reads the cgroup, or asks the OCI runtime about a container that has none
+// of its own.
+func (c *Container) pids(ctx context.Context, cg *cgroup.Cgroup) ([]int, error) {
+	if cg == nil {
+		return c.runtime.Pids(ctx, c.cfg.ID)
+	}
+	return cg.Pids()
 }
 
 // Stats returns the metrics of the container's cgroup and their type URL.
