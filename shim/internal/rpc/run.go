@@ -12,36 +12,30 @@ import (
 
 // run is the goroutine of a call.
 func (q *call) run() {
-	c := q.conn
-	r, hijack := q.handle()
-	if hijack != nil && c.hijack(q, hijack) {
-		return
-	}
-	c.reply(q, r)
-}
-
-// handle calls the handler and encodes what it returns. For a hijack r is
-// what to answer if it is not possible.
-func (q *call) handle() (r *reply, h *Hijack) {
-	s := q.conn.srv
-	returned := false
-	q.failed = true
+	s, survived := q.conn.srv, false
 	defer func() {
-		if returned {
+		if survived {
 			return
 		}
-		// recover is nil after runtime.Goexit, which ends here as well.
+		// recover is nil after runtime.Goexit, which ends up here as well.
 		s.logf("panic in %s/%s: %v\n%s", q.service, q.name, recover(), stack())
-		r, h = s.encode(q.stream, nil, wire.Errorf(wire.Internal, "panic in %s/%s", q.service, q.name)), nil
+		q.failed = true
+		q.conn.reply(q, s.encode(q.stream, nil, wire.Errorf(wire.Internal, "panic in %s/%s", q.service, q.name)))
 	}()
 	msg, err := q.method(q, q.payload)
-	if h = hijackOf(msg, err); h != nil {
-		msg, err = nil, wire.Errorf(wire.FailedPrecondition, "connection is in use by other requests")
+	h := hijackOf(msg, err)
+	if h != nil {
+		msg, err = h.Reply, nil
 	}
-	r = s.encode(q.stream, msg, err)
+	r := s.encode(q.stream, msg, err)
 	q.failed = err != nil
-	returned = true
-	return r, h
+	survived = true // nothing of the handler's is called from here on
+
+	if h == nil {
+		q.conn.reply(q, r)
+	} else {
+		q.conn.hijack(q, h, r)
+	}
 }
 
 func stack() []byte {
@@ -83,34 +77,36 @@ func (c *conn) reply(q *call, r *reply) {
 	}
 }
 
-// hijack hands the connection over, if q is all that it is used for. If not,
-// q is as before.
-func (c *conn) hijack(q *call, h *Hijack) bool {
+// hijack answers q with r and hands the connection over, if q is all that it
+// is used for.
+func (c *conn) hijack(q *call, h *Hijack, r *reply) {
 	c.pauseReader()
 	c.mu.Lock()
 	alone := c.running == 1 && c.out.first == nil && !c.writing && c.in.skip.left == 0
 	if c.gone || !alone {
 		c.mu.Unlock()
 		c.resumeReader()
-		return false
+		c.srv.recycle(r)
+		q.failed = true
+		c.reply(q, c.srv.encode(q.stream, nil,
+			wire.Errorf(wire.FailedPrecondition, "connection is in use by other requests")))
+		return
 	}
 	c.gone = true
 	c.returnedLocked(q)
 	c.mu.Unlock()
 	q.end(context.Canceled)
 
-	r := c.srv.encode(q.stream, h.Reply, nil)
 	_, err := c.write.all([][]byte{r.left})
 	c.srv.recycle(r)
 	c.srv.remove(c)
 	if err != nil {
 		c.file.Close()
 		c.srv.logf("answer %s/%s: %v", q.service, q.name, err)
-		return true
+		return
 	}
 	c.file.SetDeadline(time.Time{})
 	c.give(q, h.Take)
-	return true
 }
 
 // give calls take, whose panics must not end the process either.
