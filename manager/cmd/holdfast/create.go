@@ -30,7 +30,7 @@ func setupCreate(fs *pflag.FlagSet) action {
 			return err
 		}
 		defer ct.Close()
-		if _, err := ct.NewTask(ctx, manager.TaskConfig{Size: terminalSizeOf(c.world, f.tty)}); err != nil {
+		if _, err := ct.NewTask(ctx, manager.TaskConfig{Size: c.size(f.tty)}); err != nil {
 			c.undo(ct, nil, true)
 			return err
 		}

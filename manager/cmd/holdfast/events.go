@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"syscall"
 
 	"github.com/holdfast/holdfast/manager"
 	"github.com/spf13/pflag"
@@ -84,7 +85,7 @@ func (c *cli) printEvent(e manager.Event) error {
 			add("code", "unknown")
 		}
 		if e.Signal != 0 {
-			add("signal", signalName(sysSignal(e.Signal)))
+			add("signal", signalName(syscall.Signal(e.Signal)))
 		}
 		add("reason", e.Reason)
 	}

@@ -5,11 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
 
+	"github.com/holdfast/holdfast/console/term"
 	"github.com/holdfast/holdfast/manager"
 	"github.com/spf13/pflag"
 	"golang.org/x/sys/unix"
@@ -23,7 +23,7 @@ type frontFlags struct {
 
 func newFrontFlags(fs *pflag.FlagSet) *frontFlags {
 	f := &frontFlags{}
-	fs.StringVar(&f.detachKeys, "detach-keys", defaultDetachKeys, "`keys` that leave a terminal without ending its process")
+	fs.StringVar(&f.detachKeys, "detach-keys", term.DefaultKeys, "`keys` that leave a terminal without ending its process")
 	fs.BoolVar(&f.sigProxy, "sig-proxy", true, "without a terminal: pass signals on to the process")
 	return f
 }
@@ -42,31 +42,27 @@ type session struct {
 	tty      bool // the process has a terminal
 	stdin    bool // and shall read ours
 	sigProxy bool
-	keys     detachKeys
+	keys     []byte
 	nudge    bool  // resize even to the same size, so that a program redraws
 	replay   int64 // bytes written before we came that shall be shown
 
-	detached chan struct{} // closed when the keys were typed
-	meter    meter
+	meter meter
 }
 
 // session checks what can be checked before anything is made.
 func (f *frontFlags) session(c *cli, cmd string, tty, stdin, detach bool) (*session, error) {
-	keys, err := parseDetachKeys(f.detachKeys)
+	keys, err := term.ParseKeys(f.detachKeys)
 	if err != nil {
 		return nil, usage(cmd, "--detach-keys: %v", err)
 	}
 	if _, ok := terminal(c.stdin); tty && stdin && !detach && !ok {
 		return nil, &hinted{fmt.Errorf("%s: standard input is not a terminal", cmd), "leave out -t, or -i"}
 	}
-	return &session{
-		c: c, tty: tty, stdin: stdin, sigProxy: f.sigProxy, keys: keys,
-		detached: make(chan struct{}),
-	}, nil
+	return &session{c: c, tty: tty, stdin: stdin, sigProxy: f.sigProxy, keys: keys}, nil
 }
 
 // size of the user's terminal if the process shall have one, else 0 by 0.
-func (s *session) size() manager.Size { return terminalSizeOf(s.c.world, s.tty) }
+func (s *session) size() manager.Size { return s.c.size(s.tty) }
 
 // process is what a task and an exec have in common.
 type process interface {
@@ -123,20 +119,12 @@ func (s *session) hold(ctx context.Context, p process, name string, start func(c
 
 // streams returns what the attachment copies from and to.
 func (s *session) streams() manager.AttachConfig {
-	cfg := manager.AttachConfig{
+	return manager.AttachConfig{
+		Stdin:  s.keyboard(),
 		Stdout: &meteredWriter{s.c.stdout, &s.meter},
 		Stderr: &meteredWriter{s.c.stderr, &s.meter},
-		Sync:   true,
-
-		ReplayBytes: s.replay,
+		Sync:   true, ReplayBytes: s.replay,
 	}
-	switch {
-	case s.stdin && s.tty:
-		cfg.Stdin = watchKeys(s.c.stdin, s.keys, sync.OnceFunc(func() { close(s.detached) }))
-	case s.stdin:
-		cfg.Stdin = s.c.stdin
-	}
-	return cfg
 }
 
 // await returns when the process has exited and its output has ended, or the
@@ -159,10 +147,12 @@ func (s *session) await(ctx context.Context, p process, att *manager.Attachment)
 				return ending{}, r.err
 			}
 			return ending{exit: r.exit}, s.drain(ctx, att)
-		case <-s.detached:
-			return ending{detached: true}, nil
 		case <-done:
-			if err := broken(att.Wait()); err != nil {
+			err := att.Wait()
+			if errors.Is(err, term.ErrDetached) {
+				return ending{detached: true}, nil
+			}
+			if err := broken(err); err != nil {
 				return ending{}, err
 			}
 			done = nil // the process has closed its outputs, or lost its shim: Wait will tell
@@ -194,8 +184,6 @@ func (s *session) drain(ctx context.Context, att *manager.Attachment) error {
 		case <-att.Done():
 			return broken(att.Wait())
 		case <-ctx.Done():
-			return nil
-		case <-s.detached:
 			return nil
 		case <-tick.C:
 			if s.meter.silent() > leftover {

@@ -93,8 +93,8 @@ type ui struct {
 func newUI(w world) *ui {
 	u := &ui{out: w.stdout, err: w.stderr}
 	_, u.live = terminal(w.stderr)
-	if f, ok := terminal(w.stdout); ok {
-		u.columns = int(terminalSize(f).Width)
+	if _, ok := terminal(w.stdout); ok {
+		u.columns = int(w.size(true).Width)
 	}
 	return u
 }

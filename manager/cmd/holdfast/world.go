@@ -59,12 +59,3 @@ func (c *cli) open() (*manager.Manager, error) {
 	c.mgr = mgr
 	return mgr, nil
 }
-
-// terminal returns the file behind a stream if it is a terminal.
-func terminal(stream any) (*os.File, bool) {
-	f, ok := stream.(*os.File)
-	if !ok || f == nil || !isTerminal(f) {
-		return nil, false
-	}
-	return f, true
-}
