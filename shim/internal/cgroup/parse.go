@@ -20,18 +20,18 @@ type reader struct {
 
 // open opens a directory for reading its files. The caller calls close.
 func open(dir string) *reader {
-	fd, err := unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		fd = -1
-	}
-	return &reader{dirfd: fd, buf: make([]byte, 8<<10)}
+	r := &reader{dirfd: -1, buf: make([]byte, 8<<10)}
+	r.turn(dir)
+	return r
 }
 
 // turn closes the directory and opens another, keeping the buffer.
 func (r *reader) turn(dir string) {
 	r.close()
-	next := open(dir)
-	r.dirfd = next.dirfd
+	fd, err := unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err == nil {
+		r.dirfd = fd
+	}
 }
 
 func (r *reader) close() {
