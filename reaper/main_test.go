@@ -76,11 +76,33 @@ func roleParent([]string) {
 	}
 	bufio.NewReader(kept).ReadString('\n')
 	fmt.Println(pid)
-	orders := bufio.NewScanner(os.Stdin)
-	for orders.Scan() && orders.Text() == "reap" {
-		syscall.Wait4(pid, nil, 0, nil)
-		fmt.Println("reaped")
+	for orders := bufio.NewScanner(os.Stdin); orders.Scan(); {
+		switch orders.Text() {
+		case "reap":
+			syscall.Wait4(pid, nil, 0, nil)
+		case "orphan":
+			leaveOrphan()
+			fmt.Println("left")
+		}
 	}
+}
+
+// leaveOrphan has a child leave a child of its own, which is dead by the time it
+// returns.
+func leaveOrphan() {
+	in, out, err := os.Pipe()
+	if err != nil {
+		panic(err)
+	}
+	child, err := syscall.ForkExec("/bin/sh", []string{"sh", "-c", orphan + "exit 0"}, &syscall.ProcAttr{
+		Files: []uintptr{0, 1, 2, in.Fd(), out.Fd()},
+	})
+	if err != nil {
+		panic(err)
+	}
+	out.Close()
+	syscall.Wait4(child, nil, 0, nil)
+	in.Close()
 }
 
 // roleTracer attaches itself to the process in its argument, says so, and ends

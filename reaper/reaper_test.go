@@ -151,7 +151,7 @@ func TestStartGivesTheChildWhatWasAskedAndNothingElse(t *testing.T) {
 	defer extra.Close()
 	dir, adj := t.TempDir(), 123
 	p, err := w.Start(Command{
-		Path: "/proc/self/exe", Env: []string{"REAPER_CHILD=fds", "MARK=here"}, Dir: dir,
+		Path: "/proc/self/exe", Env: []string{"REAPER_CHILD=fds", "MARK=here", quick}, Dir: dir,
 		Files: []*os.File{nil, wr, os.Stderr, nil, extra}, Setsid: true, OOMScoreAdj: &adj,
 	})
 	if err != nil {
