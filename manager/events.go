@@ -101,15 +101,22 @@ type feedFile struct {
 // open opens what there is. A feed that is missing is empty: whoever made the
 // root may not have wanted one.
 func (f *feed) open() error {
-	for _, name := range []string{f.path + ".1", f.path + ".new", f.path} {
-		if err := f.add(name); err != nil {
-			return err
+	for {
+		for _, name := range []string{f.path + ".1", f.path + ".new", f.path} {
+			if err := f.add(name); err != nil {
+				return err
+			}
 		}
+		// If a file came to its name while we opened others, start again.
+		if f.has(f.path+".1") && f.has(f.path) {
+			return nil
+		}
+		f.Close()
 	}
-	return nil
 }
 
-// add opens the file of that name, if there is one that is not open already.
+// add opens the file of that name, if there is one with something in it that is
+// not open already. At NAME.new an empty one is still waiting for its turn.
 func (f *feed) add(name string) error {
 	file, err := os.Open(name)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -117,13 +124,31 @@ func (f *feed) add(name string) error {
 	} else if err != nil {
 		return err
 	}
+	st, err := file.Stat()
+	if err == nil && st.Size() == 0 && name != f.path {
+		return file.Close()
+	}
 	for _, have := range f.files {
-		if isAt(have.f, name) {
+		if other, oerr := have.f.Stat(); oerr == nil && err == nil && os.SameFile(st, other) {
 			return file.Close()
 		}
 	}
 	f.files = append(f.files, &feedFile{f: file})
 	return nil
+}
+
+// has reports whether the file of that name is open, or there is none.
+func (f *feed) has(name string) bool {
+	st, err := os.Stat(name)
+	if err != nil || st.Size() == 0 && name != f.path {
+		return true
+	}
+	for _, have := range f.files {
+		if other, err := have.f.Stat(); err == nil && os.SameFile(st, other) {
+			return true
+		}
+	}
+	return false
 }
 
 // read passes every line written since the last call to take.
@@ -141,31 +166,28 @@ func (f *feed) read(take func([]byte) error) error {
 	}
 }
 
-// rotated opens the files that have appeared since, and forgets those that are
-// neither the last nor the one before.
+// rotated opens the file that has come to path, and forgets those older than
+// the one before it.
 func (f *feed) rotated() (bool, error) {
 	n := len(f.files)
-	if n > 0 && isAt(f.files[n-1].f, f.path) {
+	if n == 0 {
+		return false, nil // nobody wrote one
+	}
+	last := f.files[n-1].f
+	if isAt(last, f.path) {
 		return false, nil
 	}
-	var last *os.File
-	if n > 0 {
-		last = f.files[n-1].f
+	if !isAt(last, f.path+".new") && !isAt(last, f.path+".1") {
+		return false, ErrLagging // two rotations: there may have been a file that we never saw
 	}
-	if err := f.open(); err != nil {
+	if err := f.add(f.path); err != nil {
 		return false, err
-	}
-	if len(f.files) == n { // half-way through a rotation: the file at path is to come
-		return false, nil
-	}
-	if last != nil && !isAt(last, f.path+".1") && !isAt(last, f.path+".new") && !isAt(last, f.path) {
-		return false, ErrLagging
 	}
 	for len(f.files) > 2 {
 		f.files[0].f.Close()
 		f.files = f.files[1:]
 	}
-	return true, nil
+	return len(f.files) > 1 && f.files[len(f.files)-1].f != last, nil
 }
 
 // Close closes the files.

@@ -198,5 +198,7 @@ func limit(n uint64) uint64 {
 }
 
 // micro and nano are durations from counters that may be damaged.
-func micro(n uint64) time.Duration { return time.Duration(min(n, math.MaxInt64/1000)) * time.Microsecond }
-func nano(n uint64) time.Duration  { return time.Duration(min(n, math.MaxInt64)) }
+func micro(n uint64) time.Duration {
+	return time.Duration(min(n, math.MaxInt64/1000)) * time.Microsecond
+}
+func nano(n uint64) time.Duration { return time.Duration(min(n, math.MaxInt64)) }
