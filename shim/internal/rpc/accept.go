@@ -138,8 +138,8 @@ func accept(l syscall.RawConn) (int, error) {
 // welcome serves the connection fd if its peer may talk to us.
 func (s *Server) welcome(fd int) {
 	if err := checkPeer(fd); err != nil {
-		unix.Close(fd)
 		s.logf("refuse connection: %v", err)
+		unix.Close(fd)
 		return
 	}
 	c, err := newConn(s, os.NewFile(uintptr(fd), "rpc connection"))
@@ -154,8 +154,8 @@ func (s *Server) welcome(fd int) {
 	}
 	s.mu.Unlock()
 	if full {
-		c.file.Close()
 		s.logf("refuse connection: %d are open", s.opt.MaxConns)
+		c.file.Close()
 		return
 	}
 	s.connsChanged()

@@ -63,8 +63,11 @@ func (c *Client) Call(ctx context.Context, service, method string, req, resp wir
 	}
 	// There may be half a frame on the way in either direction.
 	c.disconnect()
-	if errors.Is(err, os.ErrDeadlineExceeded) && ctx.Err() != nil {
-		err = ctx.Err()
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		err = context.DeadlineExceeded // ours may be a little earlier than that of ctx
+		if ctx.Err() != nil {
+			err = ctx.Err()
+		}
 	} else if peerLeft(err) || errors.Is(err, io.ErrUnexpectedEOF) {
 		err = errors.Join(ErrClosed, err)
 	}
@@ -200,8 +203,14 @@ func quiet(file *os.File) bool {
 	return err == nil && peek == unix.EAGAIN
 }
 
+// maxPath is what sockaddr_un has room for, and a final zero (unix(7)).
+const maxPath = 107
+
 // dial connects to the unix socket path.
 func dial(ctx context.Context, path string) (*os.File, error) {
+	if len(path) > maxPath {
+		return nil, fmt.Errorf("connect to %s: path is longer than %d bytes", path, maxPath)
+	}
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, fmt.Errorf("make socket: %w", err)

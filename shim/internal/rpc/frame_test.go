@@ -178,8 +178,8 @@ func TestPeerThatLeavesIsDropped(t *testing.T) {
 			eventually(t, "connected", func() bool { return w.Conns() == 1 })
 			conn.Close()
 			eventually(t, "dropped", func() bool { return w.Conns() == 0 })
-			if len(w.lines) > 0 {
-				t.Errorf("logged: %q", w.lines)
+			if lines := w.logLines(); lines != "" {
+				t.Errorf("logged: %q", lines)
 			}
 		})
 	}

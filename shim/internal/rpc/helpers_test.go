@@ -88,11 +88,13 @@ func (w *world) log(line string) {
 	w.lines = append(w.lines, line)
 }
 
-func (w *world) logged(part string) bool {
+func (w *world) logLines() string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return strings.Contains(strings.Join(w.lines, "\n"), part)
+	return strings.Join(w.lines, "\n")
 }
+
+func (w *world) logged(part string) bool { return strings.Contains(w.logLines(), part) }
 
 // lookup is the test service: Echo answers with its request; Hold answers once released; Wait only
 // when its context ends or release is closed; and so on.
