@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -180,6 +181,33 @@ func TestStartGivesTheChildWhatWasAskedAndNothingElse(t *testing.T) {
 	}
 	if strings.Contains(b.String(), "5=pipe") || strings.Contains(b.String(), "5=anon_inode:[pidfd]") {
 		t.Errorf("a descriptor too many:\n%s", b.String())
+	}
+}
+
+func TestOOMScoreOfAProcessThatIsGoneAlready(t *testing.T) {
+	w := newWorld(t)
+	adj := 10
+	for range 100 {
+		p, err := w.Start(Command{Path: "/bin/true", OOMScoreAdj: &adj})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e := w.exit(p); e.Code() != 0 || !e.Known {
+			t.Errorf("%+v", e)
+		}
+	}
+	s := linux()
+	exec := s.forkExec
+	s.forkExec = func(path string, argv []string, attr *syscall.ProcAttr) (int, error) {
+		pid, err := exec(path, argv, attr)
+		isZombie(w, pid)
+		return pid, err
+	}
+	w = newWorldOn(t, s)
+	if p, err := w.Start(Command{Path: "/bin/true", OOMScoreAdj: &adj}); err != nil {
+		t.Error(err)
+	} else if e := w.exit(p); e.Code() != 0 || !e.Known {
+		t.Errorf("%+v", e)
 	}
 }
 
