@@ -5,11 +5,9 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"runtime"
 	"strings"
-	"syscall"
 
 	"github.com/holdfast/holdfast/proto/bundle"
 	"github.com/holdfast/holdfast/proto/serve"
@@ -159,13 +157,16 @@ func (c *command) serve() error {
 	}
 	log := os.NewFile(uintptr(fd), "log")
 	defer log.Close()
+	if err := turnDeaf(); err != nil {
+		inherited.Fail(err)
+		return err
+	}
 	// Only the launcher sets it, for us; what we run has its own idea.
 	os.Unsetenv("GOMAXPROCS")
 	err = Serve(Config{
 		Namespace: c.namespace, ID: c.id, Bundle: c.bundle,
 		Listener: inherited.Listener, Log: log,
 		Version: Version, Revision: Revision, Binary: executable(), Debug: c.debug,
-		Terminate: terminate(),
 	}, inherited.Ready)
 	if err != nil {
 		inherited.Fail(err)
@@ -181,21 +182,6 @@ func executable() string {
 		return ""
 	}
 	return strings.TrimSuffix(path, " (deleted)")
-}
-
-// terminate returns a channel that is closed by the first signal that asks the
-// process to end. Without it the Go runtime would end us, container or not.
-func terminate() <-chan struct{} {
-	got := make(chan os.Signal, 1)
-	signal.Notify(got, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
-	asked := make(chan struct{})
-	go func() { // lives as long as the process
-		<-got
-		close(asked)
-		for range got { // further ones say nothing new
-		}
-	}()
-	return asked
 }
 
 // errUnreadable is wrapped by errors about records that make no sense.

@@ -28,9 +28,6 @@ type Config struct {
 	Debug         bool
 	// Shared: the process is somebody else's, with children that are not ours.
 	Shared bool
-	// Terminate is closed when the process is asked to end. A shim with a live
-	// container stays all the same; nil if nobody can ask.
-	Terminate <-chan struct{}
 }
 
 // Serve serves one container until it is over. ready is called when requests
@@ -90,26 +87,13 @@ func Serve(cfg Config, ready func() error) error {
 
 // untilGone waits until the shim is to leave.
 func (s *shim) untilGone(served <-chan error) {
-	terminate := s.cfg.Terminate
-	for {
-		select {
-		case <-s.gone:
-			return
-		case <-terminate:
-			terminate = nil
-			if s.hasLive() {
-				// The container must not lose its shim because somebody ends all
-				// processes of a session or a service.
-				s.log.warnf("asked to terminate; staying with the container")
-				continue
-			}
-			s.leave()
-		case err := <-served:
-			// Nobody can reach us any more. The container is still watched, and its
-			// exit will be on record.
-			s.log.warnf("stopped accepting connections: %v; staying until the container is over", err)
-			served = nil
-		}
+	select {
+	case <-s.gone:
+	case err := <-served:
+		// Nobody new can reach us. The container is still watched, and its exit will
+		// be on record.
+		s.log.warnf("stop accepting connections: %v; staying until the container is over", err)
+		<-s.gone
 	}
 }
 

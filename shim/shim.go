@@ -159,13 +159,6 @@ func (s *shim) leave() {
 	}
 }
 
-// hasLive reports whether there is a container that somebody could miss.
-func (s *shim) hasLive() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.creating || (s.container != nil && !s.container.Over())
-}
-
 // removeSocket removes the socket and the file that names it, so that nobody
 // finds an address without a shim behind it. A directory that has taken the
 // place of our bundle is not ours to clean.

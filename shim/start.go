@@ -2,8 +2,6 @@ package shim
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -73,8 +71,7 @@ func (c *command) params() (p bootstrap.Params, modern bool) {
 
 // socketPath is a name that other tools can compute: ctr shim does.
 func socketPath(dir, address, namespace, id string) string {
-	sum := sha256.Sum256([]byte(filepath.Join(address, namespace, id)))
-	return filepath.Join(dir, hex.EncodeToString(sum[:]))
+	return filepath.Join(dir, fmt.Sprintf("%x", sha256(filepath.Join(address, namespace, id))))
 }
 
 // launch starts the serve mode. The address is on record before the shim runs, so

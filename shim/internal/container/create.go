@@ -2,7 +2,6 @@ package container
 
 import (
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
@@ -105,7 +104,7 @@ func newRuntime(cfg Config, rt bundle.Runtime) *oci.Runtime {
 func ownerMark() string {
 	var b [16]byte
 	_, _ = unix.Getrandom(b[:], 0) // cannot fail for so few bytes once the kernel has started (getrandom(2))
-	return hex.EncodeToString(b[:])
+	return fmt.Sprintf("%x", b)
 }
 
 func mountRootfs(dir string, mounts []*types.Mount) error {
