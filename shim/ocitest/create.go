@@ -188,6 +188,13 @@ func start(inv *invocation) error {
 	default:
 		return errors.New("cannot start an already running container")
 	}
+	// The pidfd first: once the FIFO has a reader the process may run, end and
+	// be reaped at any time.
+	pidfd, err := c.Procs[0].open()
+	if err != nil {
+		return errors.New("container process is already dead")
+	}
+	defer unix.Close(pidfd)
 	fifo := filepath.Join(c.dir, startFifo)
 	// Non-blocking, so that a process that dies meanwhile is not waited for.
 	fd, err := unix.Open(fifo, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
@@ -195,11 +202,6 @@ func start(inv *invocation) error {
 		return err
 	}
 	defer unix.Close(fd)
-	pidfd, err := c.Procs[0].open()
-	if err != nil {
-		return errors.New("container process is already dead")
-	}
-	defer unix.Close(pidfd)
 	first, err := poll(10*time.Second, fd, pidfd)
 	if err != nil {
 		return err

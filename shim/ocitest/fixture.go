@@ -65,7 +65,7 @@ func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + 
 // EnvRequire lists programs, separated by commas, without which tests fail
 // instead of being skipped; "all" is every one. CI sets it: a test that never
 // runs must not look green.
-const EnvRequire = "HOLDFAST_TEST_REQUIRE"
+const EnvRequire = "REQUIRE"
 
 // Need returns the path of a program, or skips the test, or fails it if
 // [EnvRequire] names the program.
@@ -76,12 +76,35 @@ func Need(t testing.TB, name string) string {
 			return path
 		}
 	}
+	missing(t, name)
+	return ""
+}
+
+func missing(t testing.TB, name string) {
+	t.Helper()
 	for required := range strings.SplitSeq(os.Getenv(EnvRequire), ",") {
 		if required == name || required == "all" {
 			t.Fatalf("%s is not installed, but %s asks for it", name, EnvRequire)
 		}
 	}
 	t.Skipf("%s is not installed", name)
+}
+
+// CriuDir returns the directory of a criu that works on this kernel: the one
+// that `make setup` has put below the top of the repository.
+func CriuDir(t testing.TB) string {
+	t.Helper()
+	top, err := os.Getwd() // a test's is its package's directory
+	if err != nil {
+		t.Fatal(err)
+	}
+	for ; top != "/"; top = filepath.Dir(top) {
+		dir := filepath.Join(top, ".cache/criu/bin")
+		if runnable(filepath.Join(dir, "criu")) == nil {
+			return dir
+		}
+	}
+	missing(t, "criu")
 	return ""
 }
 
