@@ -71,10 +71,8 @@ func cleanup(ctx context.Context, dir, id, namespace string) (bundle.Exit, error
 		Reaper: r, Binary: t.Runtime.Binary, Root: t.Runtime.Root, SystemdCgroup: t.Runtime.SystemdCgroup,
 		Args: t.Runtime.Args, Dir: dir, Timeout: deleteLimit,
 	}
-	if container.Owns(ctx, rt, t.ID, dir) {
-		if err := rt.Delete(ctx, t.ID, true); err != nil && !errors.Is(err, oci.ErrNotExist) {
-			return exit, fmt.Errorf("clean up %s: %w", dir, err)
-		}
+	if err := container.DeleteOwn(ctx, rt, t.ID, dir); err != nil {
+		return exit, fmt.Errorf("clean up %s: %w; the record stays", dir, err)
 	}
 	if t.Mounted {
 		if err := mount.Unmount(dir + "/" + bundle.RootfsDir); err != nil {

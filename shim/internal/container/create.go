@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strings"
+	"path/filepath"
 
 	"github.com/holdfast/holdfast/console"
 	"github.com/holdfast/holdfast/proto/bundle"
@@ -226,10 +226,10 @@ func (c *Container) uncreate() {
 		_ = p.Signal(unix.SIGKILL)
 		_, _ = p.Wait(ctx)
 	}
-	if Owns(ctx, c.runtime, c.cfg.ID, c.cfg.Bundle) {
-		if err := c.runtime.Delete(ctx, c.cfg.ID, true); err != nil {
-			c.cfg.Log("undo create: %v", err)
-		}
+	if err := DeleteOwn(ctx, c.runtime, c.cfg.ID, c.cfg.Bundle); err != nil {
+		c.cfg.Log("undo create: %v; task.json stays so that delete finds it", err)
+		_ = c.init.close()
+		return
 	}
 	_ = c.init.close()
 	if len(c.req.Rootfs) > 0 {
@@ -242,15 +242,45 @@ func (c *Container) uncreate() {
 	os.Remove(c.path(bundle.TaskFile))
 }
 
-// Owns reports whether the OCI runtime's container id was made from this
+// DeleteOwn has the OCI runtime forget a container if it is ours.
+func DeleteOwn(ctx context.Context, rt *oci.Runtime, id, dir string) error {
+	ours, err := owns(ctx, rt, id, dir)
+	if err != nil || !ours {
+		return err
+	}
+	if err := rt.Delete(ctx, id, true); err != nil && !errors.Is(err, oci.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// owns reports whether the OCI runtime's container id was made from this
 // bundle. The runtime's state directory is shared by every daemon on the host,
-// so the id alone says nothing.
-func Owns(ctx context.Context, rt *oci.Runtime, id, dir string) bool {
+// so the id alone says nothing. The error is of a runtime that could not be asked;
+// one that knows of no such container is an answer.
+func owns(ctx context.Context, rt *oci.Runtime, id, dir string) (bool, error) {
 	raw, err := rt.State(ctx, id)
+	if errors.Is(err, oci.ErrNotExist) {
+		return false, nil
+	}
 	if err != nil {
-		return false
+		return false, fmt.Errorf("ask whose container %s is: %w", id, err)
 	}
 	val, _ := jsontext.Get(raw, "bundle")
 	got, err := jsontext.String(val)
-	return err == nil && strings.TrimRight(got, "/") == strings.TrimRight(dir, "/")
+	if err != nil {
+		return false, fmt.Errorf("ask whose container %s is: %w", id, err)
+	}
+	return sameDir(got, dir), nil
+}
+
+// sameDir compares directories by what they are: the OCI runtime notes the
+// physical path, and ours may lead through a link.
+func sameDir(a, b string) bool {
+	sa, errA := os.Stat(a)
+	sb, errB := os.Stat(b)
+	if errA != nil || errB != nil {
+		return filepath.Clean(a) == filepath.Clean(b)
+	}
+	return os.SameFile(sa, sb)
 }
