@@ -77,6 +77,7 @@ type Container struct {
 	runtime *oci.Runtime
 	req     CreateRequest
 	spec    spec
+	begun   bool // Create has come to the OCI runtime; only Create itself looks at it
 
 	gate   *semaphore.Weighted
 	events journal

@@ -126,6 +126,7 @@ func (c *Container) createInit(ctx context.Context, io *stdio.Stdio) error {
 	if sock != nil {
 		defer sock.Close()
 	}
+	c.begun = true
 	proc, err := c.runtime.Create(ctx, oci.CreateRequest{
 		ID: c.cfg.ID, Bundle: c.cfg.Bundle, PidFile: c.path(bundle.PidFile), ConsoleSocket: socketPath(sock),
 		NoPivot: c.req.Runtime.NoPivot, NoNewKeyring: c.req.Runtime.NoNewKeyring, Stdio: io.Child(),
@@ -226,12 +227,14 @@ func (c *Container) uncreate() {
 		_ = p.Signal(unix.SIGKILL)
 		_, _ = p.Wait(ctx)
 	}
-	if err := DeleteOwn(ctx, c.runtime, c.cfg.ID, c.cfg.Bundle); err != nil {
-		c.cfg.Log("undo create: %v; task.json stays so that delete finds it", err)
-		_ = c.init.close()
-		return
-	}
 	_ = c.init.close()
+	if c.begun {
+		err := DeleteOwn(ctx, c.runtime, c.cfg.ID, c.cfg.Bundle)
+		if err != nil && !errors.Is(err, oci.ErrNoRuntime) { // a program that is not there made nothing
+			c.cfg.Log("undo create: %v; task.json stays so that delete finds it", err)
+			return
+		}
+	}
 	if len(c.req.Rootfs) > 0 {
 		if err := mount.Unmount(c.path(bundle.RootfsDir)); err != nil {
 			c.cfg.Log("undo create: %v; task.json stays so that delete finds it", err)
