@@ -162,7 +162,7 @@ func (inv *invocation) flag(names ...string) string {
 func (inv *invocation) run() error {
 	verb, known := verbs[inv.verb]
 	if !known {
-		return fmt.Errorf("No help topic for '%s'", inv.verb) //nolint:staticcheck // runc's words
+		return fmt.Errorf("no help topic for '%s'", inv.verb)
 	}
 	fault, err := loadFault(inv)
 	if err != nil {

@@ -2,13 +2,17 @@ package oci
 
 import (
 	"bytes"
+	"context"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
+
+	"github.com/holdfast/holdfast/reaper"
 )
 
 func TestEnvironmentOfTheRuntime(t *testing.T) {
@@ -68,6 +72,18 @@ func TestWordsOfRuntimes(t *testing.T) {
 		if got := classify("x", c.message); got != c.want {
 			t.Errorf("%q is %v, want %v", c.message, got, c.want)
 		}
+	}
+}
+
+func TestKilledRuntimeIsQuoted(t *testing.T) {
+	e := explain("start", "x", reaper.Exit{Known: true, Status: 9}, &deadlineError{time.Second},
+		[]byte(`{"level":"error","msg":"busy"}`), nil)
+	if want := "OCI runtime start failed: killed, because it did not end within 1s; it said: busy"; e.Error() != want {
+		t.Errorf("got %v", e)
+	}
+	e = explain("start", "x", reaper.Exit{}, context.Canceled, nil, nil)
+	if want := "OCI runtime start failed: killed, because its caller went away; it is still there"; e.Error() != want {
+		t.Errorf("got %v", e)
 	}
 }
 
