@@ -6,6 +6,7 @@ import (
 
 	"github.com/holdfast/holdfast/manager"
 	"github.com/spf13/pflag"
+	"golang.org/x/sys/unix"
 )
 
 func setupExec(fs *pflag.FlagSet) action {
@@ -57,14 +58,14 @@ func (c *cli) exec(ctx context.Context, task *manager.Task, s *session, cfg mana
 		}
 		return c.printID(task.ID(), e.ID())
 	}
+	s.lost = unix.SIGPIPE
 	end, err := s.run(ctx, e, e.ID(), e.Start)
-	if errors.As(err, new(*notStarted)) {
+	if end.over || errors.As(err, new(*notStarted)) {
 		c.forget(e)
 	}
 	if err != nil || end.detached {
 		return err
 	}
-	c.forget(e)
 	return c.exitStatus(task.ID(), end.exit)
 }
 

@@ -81,7 +81,8 @@ const helpRun = `
 The root file system is a directory (--rootfs), a list of mounts (--mount), or
 what the config.json of a bundle says (--bundle). In the foreground the output
 is passed on unchanged, signals go to the process, and the exit status is the
-process's. With -t it has a terminal; ctrl-p ctrl-q leaves it running.
+process's. With -t it has a terminal; ctrl-p ctrl-q leaves it running. When the
+output cannot be written any more the process is killed, as in a pipeline.
 
 With -d the id is printed and the container goes on by itself. With -d --rm it
 is removed by the next run, create, ps or wait after it has stopped: until then

@@ -7,10 +7,15 @@ import (
 
 	"github.com/holdfast/holdfast/manager"
 	"github.com/spf13/pflag"
+	"golang.org/x/sys/unix"
 )
 
 // undoTime bounds the removal of what an interrupted or failed command made.
 const undoTime = 30 * time.Second
+
+// shownOnly is the log that keeps nothing, for output that is looked at: with
+// manager.LogNone the process would write to /dev/null and we get nothing.
+const shownOnly = "attach://"
 
 func setupRun(fs *pflag.FlagSet) action {
 	detach := fs.BoolP("detach", "d", false, "run in the background and print the id")
@@ -31,8 +36,8 @@ func setupRun(fs *pflag.FlagSet) action {
 		if err != nil {
 			return err
 		}
-		if *remove && !*detach && f.log == "" {
-			f.log = manager.LogNone // it would be removed before anybody read it
+		if !*detach && (f.log == manager.LogNone || *remove && f.log == "") {
+			f.log = shownOnly // a log would be removed before anybody read it
 		}
 		m, err := c.open()
 		if err != nil {
@@ -76,6 +81,7 @@ func (c *cli) launch(ctx context.Context, ct *manager.Container, s *session, cfg
 		}
 		return c.printID(ct.ID(), "")
 	}
+	s.lost = unix.SIGKILL // the first process of a pid namespace does not mind SIGPIPE
 	end, err := s.run(ctx, task, ct.ID(), func(ctx context.Context) error {
 		defer cfg.started()
 		return task.Start(ctx)
@@ -84,13 +90,13 @@ func (c *cli) launch(ctx context.Context, ct *manager.Container, s *session, cfg
 	case errors.As(err, new(*notStarted)):
 		c.undo(ct, task, cfg.undo)
 		return err
-	case err != nil || end.detached:
-		return err
-	}
-	if cfg.remove {
+	case cfg.remove && end.over:
 		if err := c.removeStopped(ct); err != nil {
 			c.ui.fail(err) // the status of the process matters more
 		}
+	}
+	if err != nil || end.detached {
+		return err
 	}
 	return c.exitStatus(ct.ID(), end.exit)
 }

@@ -43,8 +43,11 @@ type session struct {
 	stdin    bool // and shall read ours
 	sigProxy bool
 	keys     []byte
-	nudge    bool  // resize even to the same size, so that a program redraws
-	replay   int64 // bytes written before we came that shall be shown
+	// lost is sent to the process when its output cannot be written any more,
+	// as the kernel does in a pipeline; 0 leaves it alone.
+	lost   syscall.Signal
+	nudge  bool  // resize even to the same size, so that a program redraws
+	replay int64 // bytes written before we came that shall be shown
 
 	meter meter
 }
@@ -79,6 +82,7 @@ func (n *notStarted) Unwrap() error { return n.error }
 
 // ending is how a session went.
 type ending struct {
+	over     bool // the process has exited
 	exit     manager.Exit
 	detached bool
 }
@@ -95,6 +99,7 @@ func (s *session) run(ctx context.Context, p process, name string, start func(co
 
 // hold is run while the terminal is ours.
 func (s *session) hold(ctx context.Context, p process, name string, start func(context.Context) error) (ending, error) {
+	s.c.signals.holdPipe()
 	restore, err := s.raw()
 	if err != nil {
 		return ending{}, &notStarted{err}
@@ -127,13 +132,15 @@ func (s *session) streams() manager.AttachConfig {
 	}
 }
 
+// result is the outcome of Wait.
+type result struct {
+	exit manager.Exit
+	err  error
+}
+
 // await returns when the process has exited and its output has ended, or the
 // user has detached.
 func (s *session) await(ctx context.Context, p process, att *manager.Attachment) (ending, error) {
-	type result struct {
-		exit manager.Exit
-		err  error
-	}
 	exited := make(chan result, 1)
 	go func() {
 		exit, err := p.Wait(ctx)
@@ -146,17 +153,34 @@ func (s *session) await(ctx context.Context, p process, att *manager.Attachment)
 			if r.err != nil {
 				return ending{}, r.err
 			}
-			return ending{exit: r.exit}, s.drain(ctx, att)
+			return ending{over: true, exit: r.exit}, s.drain(ctx, att)
 		case <-done:
 			err := att.Wait()
 			if errors.Is(err, term.ErrDetached) {
 				return ending{detached: true}, nil
 			}
 			if err := broken(err); err != nil {
-				return ending{}, err
+				return s.abandon(ctx, p, exited), err
 			}
 			done = nil // the process has closed its outputs, or lost its shim: Wait will tell
 		}
+	}
+}
+
+// abandon ends a process whose output nobody can see any more.
+func (s *session) abandon(ctx context.Context, p process, exited <-chan result) ending {
+	if s.lost == 0 {
+		return ending{}
+	}
+	if err := p.Kill(ctx, s.lost); err != nil && !errors.Is(err, manager.ErrExited) {
+		s.c.ui.say("end the process, whose output is lost: %v", err)
+		return ending{}
+	}
+	select {
+	case r := <-exited:
+		return ending{over: r.err == nil, exit: r.exit}
+	case <-time.After(leftover):
+		return ending{} // it does not mind the signal
 	}
 }
 
@@ -197,11 +221,7 @@ func (s *session) drain(ctx context.Context, att *manager.Attachment) error {
 // own. With one, a signal to holdfast ends holdfast alone; keys reach the
 // process as bytes.
 func (s *session) proxy(ctx context.Context, p process, name string) (stop func()) {
-	if s.tty {
-		s.c.signals.holdPipe()
-		return func() {}
-	}
-	if !s.sigProxy {
+	if s.tty || !s.sigProxy {
 		return func() {}
 	}
 	interrupts := 0

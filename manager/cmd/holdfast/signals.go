@@ -70,11 +70,11 @@ func (s *signals) deliver(sig syscall.Signal) {
 	s.mu.Lock()
 	target := s.target
 	s.mu.Unlock()
-	if target != nil {
-		target(sig) // may take a round trip to the shim; the channel queues
+	switch {
+	case sig == unix.SIGPIPE: // caught only so that the write returns
 		return
-	}
-	if sig == unix.SIGPIPE {
+	case target != nil:
+		target(sig) // may take a round trip to the shim; the channel queues
 		return
 	}
 	s.cancel(&interrupted{sig})
@@ -92,7 +92,7 @@ func (s *signals) forward(target func(syscall.Signal)) {
 }
 
 // holdPipe makes a write to a closed standard output an error instead of the
-// end of this process: somebody must restore the terminal first.
+// end of this process: there is a terminal to restore, or a process to end.
 func (s *signals) holdPipe() { s.hook(unix.SIGPIPE) }
 
 func (s *signals) hook(sigs ...os.Signal) {

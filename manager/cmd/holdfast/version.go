@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -17,9 +16,9 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// version of this command; the shim's is its own, for the two may be upgraded
-// one after the other.
-const version = "0.1.0"
+// version of this command, set by the linker and by nobody else. The shim's is
+// its own, for the two may be upgraded one after the other.
+var version = "0.1.0"
 
 // askTime bounds how long a program may take to tell its version.
 const askTime = 5 * time.Second
@@ -107,9 +106,11 @@ func ask(ctx context.Context, name, dir, flag string) program {
 	cmd := exec.CommandContext(ctx, path, flag)
 	cmd.WaitDelay = time.Second
 	out, err := cmd.Output()
-	switch first, _, _ := bytes.Cut(bytes.TrimSpace(out), []byte("\n")); {
-	case len(first) > 0:
-		p.Version = oneLine(string(first))
+	switch first, rest, _ := strings.Cut(strings.TrimSpace(string(out)), "\n"); {
+	case strings.HasSuffix(first, ":"): // a shim's: its name, then lines "Version: ..."
+		p.Version = strings.Join(strings.Fields(rest), " ")
+	case first != "":
+		p.Version = oneLine(first)
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		p.Version = fmt.Sprintf("does not answer within %s", askTime)
 	case err != nil:
