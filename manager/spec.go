@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 )
 
 // SpecConfig is what a caller wants of a spec. For DefaultSpec a zero field has
@@ -73,7 +74,7 @@ func (m *Manager) defaultSpec(id, rootPath string, roots []string, rt Runtime, c
 			Terminal: cfg.Terminal, ConsoleSize: cfg.Size.box(), User: account.user,
 			Args: args, Env: mergeEnv(env, cfg.Env), Cwd: cwd,
 			Capabilities:    &specs.LinuxCapabilities{Bounding: caps, Effective: caps, Permitted: caps},
-			Rlimits:         []specs.POSIXRlimit{{Type: "RLIMIT_NOFILE", Soft: 1024, Hard: 1 << 20}},
+			Rlimits:         []specs.POSIXRlimit{nofile()},
 			NoNewPrivileges: true,
 		},
 		Mounts: defaultMounts(),
@@ -86,6 +87,19 @@ func (m *Manager) defaultSpec(id, rootPath string, roots []string, rt Runtime, c
 		},
 	}
 	return s, nil
+}
+
+// nofile is the container's limit of open files: as soft as select(2) can bear,
+// and as hard as a million, or our own hard limit where that is lower: raising
+// it takes a capability that we may not have (setrlimit(2)).
+func nofile() specs.POSIXRlimit {
+	const soft, hard = 1024, 1 << 20
+	most := uint64(hard)
+	var ours unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &ours); err == nil {
+		most = min(most, ours.Max)
+	}
+	return specs.POSIXRlimit{Type: "RLIMIT_NOFILE", Soft: min(soft, most), Hard: most}
 }
 
 // maxHostname is the longest host name the kernel takes, in bytes
