@@ -46,12 +46,20 @@ func (e Exit) Signal() int {
 	return 0
 }
 
+// codeOf returns what a shell says of a raw wait status.
+func codeOf(status uint32) int {
+	if sig := status & 0x7f; sig != 0 {
+		return 128 + int(sig)
+	}
+	return int(status >> 8 & 0xff)
+}
+
 // Core reports whether the kernel dumped core.
 func (e Exit) Core() bool { return e.Signal() != 0 && e.Status&0x80 != 0 }
 
 // Encode returns the record as JSON. code, signal and core are derived from
-// status and written for people and scripts; they are not read back, except the
-// code of a process that never came to be.
+// a known status and written for people and scripts; they are not read back,
+// except a code that no status gives.
 func (e Exit) Encode() []byte {
 	var b jsontext.Builder
 	b.Int("version", version)
@@ -73,7 +81,7 @@ func DecodeExit(raw []byte) (Exit, error) {
 	}
 	e := Exit{
 		ID: r.str("id"), ExecID: r.str("exec_id"), PID: int(r.int("pid")), BootID: r.str("boot_id"),
-		Known: r.bool("known"), Status: uint32(r.uint("status")), Reason: r.str("reason"),
+		Known: r.bool("known"), Status: r.uint32("status"), Reason: r.str("reason"),
 		Failed: r.bool("failed"), Code: int(r.int("code")), OOM: r.bool("oom"),
 		CreatedAt: r.time("created_at"), StartedAt: r.time("started_at"), ExitedAt: r.time("exited_at"),
 		User:   time.Duration(r.int("user_usec")) * time.Microsecond,
@@ -82,6 +90,9 @@ func DecodeExit(raw []byte) (Exit, error) {
 	}
 	if err := r.end(kind); err != nil {
 		return Exit{}, err
+	}
+	if e.Known {
+		e.Code = codeOf(e.Status)
 	}
 	if !e.Known && !e.Failed && e.Reason == "" {
 		return Exit{}, fmt.Errorf("decode %s: neither known nor with a reason", kind)

@@ -35,48 +35,69 @@ func AppendFeed(dir string, line []byte) error {
 }
 
 func appendLine(path string, line []byte, limit int64, create int) error {
+	for {
+		linked, err := appendOnce(path, line, limit, create)
+		if err != nil {
+			return fmt.Errorf("append event: %w", err)
+		}
+		if linked {
+			return nil
+		}
+	}
+}
+
+// appendOnce reports whether the line is in a file that readers still find. It
+// is not if two rotations happened between open and write.
+func appendOnce(path string, line []byte, limit int64, create int) (linked bool, err error) {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND|create, 0o600)
 	if err != nil {
-		return fmt.Errorf("append event: %w", err)
+		return false, err
 	}
 	defer f.Close()
 	if _, err := f.Write(line); err != nil {
-		return fmt.Errorf("append event: %w", err)
+		return false, err
 	}
-	if st, err := f.Stat(); err == nil && st.Size() > limit {
-		return rotate(f, path)
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return false, err
 	}
-	return nil
+	if st.Nlink > 0 && st.Size > limit {
+		return true, rotate(f, path)
+	}
+	return st.Nlink > 0, nil
 }
 
-// rotate moves path to path.1 and leaves an empty file in its place, without an
-// instant at which path does not exist. f is path, open, and its lock decides
-// which of several processes rotates; a line that another one appends to the
-// old file meanwhile is found in path.1.
+// rotate gives path the further name path.1 and then replaces it by an empty
+// file, so that there is no instant at which path does not exist or the lines
+// have no name, even if we die in between: the next one does it again. f is
+// path, open, and its lock decides which of several processes rotates; a line
+// that another one appends to the old file meanwhile is found in path.1.
 func rotate(f *os.File, path string) error {
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		return nil // somebody else is at it
 	}
 	mine, err := f.Stat()
 	if err != nil {
-		return fmt.Errorf("rotate %s: %w", path, err)
+		return fmt.Errorf("rotate: %w", err)
 	}
 	now, err := os.Stat(path)
 	if err != nil || !os.SameFile(mine, now) {
 		return nil // done already
 	}
-	next := path + ".new"
+	old, next := path+".1", path+".new"
 	empty, err := os.OpenFile(next, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
 	if err != nil {
-		return fmt.Errorf("rotate %s: %w", path, err)
+		return fmt.Errorf("rotate: %w", err)
 	}
 	empty.Close()
-	if err := unix.Renameat2(unix.AT_FDCWD, next, unix.AT_FDCWD, path, unix.RENAME_EXCHANGE); err != nil {
-		os.Remove(next)
-		return fmt.Errorf("rotate %s: exchange: %w", path, err)
+	if err := os.Remove(old); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("rotate: %w", err)
 	}
-	if err := os.Rename(next, path+".1"); err != nil {
-		return fmt.Errorf("rotate %s: %w", path, err)
+	if err := os.Link(path, old); err != nil {
+		return fmt.Errorf("rotate: %w", err)
+	}
+	if err := os.Rename(next, path); err != nil {
+		return fmt.Errorf("rotate: %w", err)
 	}
 	return nil
 }

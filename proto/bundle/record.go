@@ -3,6 +3,7 @@ package bundle
 import (
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/holdfast/holdfast/proto/jsontext"
@@ -65,13 +66,28 @@ func member[T any](r *reader, key string, get func([]byte) (T, error)) T {
 
 func (r *reader) int(key string) int64      { return member(r, key, jsontext.Int) }
 func (r *reader) uint(key string) uint64    { return member(r, key, jsontext.Uint) }
+func (r *reader) uint32(key string) uint32  { return member(r, key, narrow) }
 func (r *reader) str(key string) string     { return member(r, key, jsontext.String) }
 func (r *reader) strs(key string) []string  { return member(r, key, jsontext.Strings) }
 func (r *reader) bool(key string) bool      { return member(r, key, jsontext.Bool) }
 func (r *reader) time(key string) time.Time { return member(r, key, parseTime) }
 func (r *reader) object(key string) *reader { return member(r, key, subObject) }
 
-func subObject(raw []byte) (*reader, error) { return &reader{raw: raw}, nil }
+// narrow refuses a number of which only a part would be kept.
+func narrow(raw []byte) (uint32, error) {
+	n, err := jsontext.Uint(raw)
+	if err == nil && n > math.MaxUint32 {
+		err = fmt.Errorf("%d is too large", n)
+	}
+	return uint32(n), err
+}
+
+func subObject(raw []byte) (*reader, error) {
+	if raw[0] != '{' {
+		return nil, jsontext.ErrType
+	}
+	return &reader{raw: raw}, nil
+}
 
 func parseTime(raw []byte) (time.Time, error) {
 	s, err := jsontext.String(raw)

@@ -12,17 +12,28 @@ const MaxRecord = 1 << 20
 
 // WriteFile puts data at path by writing a hidden temporary file beside it and
 // renaming, mode 0600. After a crash of the writer path holds the old bytes or
-// the new ones. It does not fsync: a run's records live on tmpfs and describe
-// processes, which do not survive a power cut either.
+// the new ones, and so it does between writers at the same time: a shim that
+// ends and the delete action may both record the exit. It does not fsync: a
+// run's records live on tmpfs and describe processes, which do not survive a
+// power cut either.
 func WriteFile(path string, data []byte) error {
 	dir, base := filepath.Split(path)
-	tmp := dir + "." + base + ".tmp"
-	if err := os.WriteFile(tmp, data, 0o600); err != nil {
-		os.Remove(tmp)
+	if dir == "" {
+		dir = "." // CreateTemp would go to $TMPDIR
+	}
+	f, err := os.CreateTemp(dir, "."+base+".*.tmp") // 0600
+	if err != nil {
 		return fmt.Errorf("write record: %w", err)
 	}
-	if err := os.Rename(tmp, path); err != nil {
-		os.Remove(tmp)
+	_, err = f.Write(data)
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		os.Remove(f.Name())
 		return fmt.Errorf("write record: %w", err)
 	}
 	return nil
