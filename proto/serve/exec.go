@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"strings"
 	"syscall"
 	"time"
@@ -54,9 +55,11 @@ func Start(r Request) (_ *Child, err error) {
 	pid, err := syscall.ForkExec(r.Binary, Args(r), &syscall.ProcAttr{
 		Dir:   r.Bundle,
 		Env:   Env(os.Environ()),
-		Files: []uintptr{null.Fd(), null.Fd(), log.Fd(), rawFD(r.Listener), readyW.Fd()},
+		Files: []uintptr{null.Fd(), null.Fd(), rawFD(log), rawFD(r.Listener), readyW.Fd()},
 		Sys:   &syscall.SysProcAttr{Setsid: true, PidFD: &pidfd},
 	})
+	runtime.KeepAlive(r.Listener) // or a finalizer could have closed the numbers
+	runtime.KeepAlive(log)
 	if err != nil {
 		readyR.Close()
 		return nil, fmt.Errorf("start shim %s: %w", r.Binary, err)
@@ -68,9 +71,10 @@ func Start(r Request) (_ *Child, err error) {
 }
 
 // rawFD returns f's descriptor without making it blocking, as f.Fd would: the
-// flag belongs to the open socket, and the shim wants it nonblocking.
+// flag belongs to the open file, and the shim wants its socket and its log, where
+// that is a FIFO, nonblocking.
 func rawFD(f *os.File) uintptr {
-	var fd uintptr
+	fd := ^uintptr(0) // closed in the child
 	if rc, err := f.SyscallConn(); err == nil {
 		_ = rc.Control(func(u uintptr) { fd = u })
 	}
@@ -128,7 +132,7 @@ func (c *Child) listen() {
 	_ = c.ready.SetReadDeadline(time.Now().Add(StartTimeout))
 	text, err := io.ReadAll(io.LimitReader(c.ready, 4096))
 	switch {
-	case len(text) > 0 && text[0] == Ready:
+	case string(text) == string(Ready):
 	case len(text) > 0:
 		c.err = errors.New(strings.TrimSpace(string(text)))
 	case err != nil:

@@ -19,7 +19,9 @@ const backlog = 128
 
 // Listen makes a listening unix socket at path, mode 0600, close-on-exec. A
 // socket file that nobody listens on any more is replaced; one that answers is
-// left alone and reported as in use. The caller owns the file and the path.
+// left alone and reported as in use (EADDRINUSE), anything that is no socket as
+// ENOTSOCK. The caller owns the file and the path, and keeps others from making
+// the same path at the same time, as the lock of a container does.
 func Listen(path string) (*os.File, error) {
 	if len(path) > MaxSocketPath {
 		return nil, fmt.Errorf("listen on %s: the path is %d bytes long, a socket's may have %d; choose a shorter root", path, len(path), MaxSocketPath)
@@ -67,21 +69,48 @@ func bind(fd int, path string) error {
 
 // vacant removes a socket file without a listener.
 func vacant(path string) error {
-	if _, err := os.Lstat(path); errors.Is(err, os.ErrNotExist) {
+	live, err := Listens(path)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
 		return nil
-	}
-	conn, err := Dial(path)
-	if err == nil {
-		conn.Close()
+	case err != nil:
+		return err
+	case live:
 		return unix.EADDRINUSE
 	}
-	if !errors.Is(err, unix.ECONNREFUSED) {
-		return err
+	return RemoveSocket(path)
+}
+
+// Listens reports whether somebody accepts connections at path. It wakes them: a
+// connection is made and closed.
+func Listens(path string) (bool, error) {
+	conn, err := Dial(path)
+	switch {
+	case err == nil:
+		conn.Close()
+		return true, nil
+	case errors.Is(err, unix.EAGAIN): // a full backlog is a listener's
+		return true, nil
+	case errors.Is(err, unix.ECONNREFUSED):
+		return false, nil
 	}
-	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
+	return false, err
+}
+
+// RemoveSocket removes the socket file at path, whether or not somebody listens.
+// It is no error if there is none; what is not a socket is left alone and
+// reported as ENOTSOCK: the path may come from a file.
+func RemoveSocket(path string) error {
+	st, err := os.Lstat(path)
+	if err == nil && st.Mode().Type() != os.ModeSocket {
+		err = fmt.Errorf("remove %s: %w", path, unix.ENOTSOCK)
+	} else if err == nil {
+		err = os.Remove(path)
 	}
-	return nil
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	return err
 }
 
 // Dial connects to the unix socket at path without waiting: a socket whose
