@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/holdfast/holdfast/proto/bundle"
+	"github.com/holdfast/holdfast/proto/serve"
 	"github.com/holdfast/holdfast/proto/task"
 	"github.com/holdfast/holdfast/proto/types"
 	"github.com/holdfast/holdfast/reaper"
@@ -55,21 +56,21 @@ func cleanup(ctx context.Context, dir, id, namespace string) (bundle.Exit, error
 	if err != nil {
 		return bundle.Exit{}, fmt.Errorf("clean up %s: %w; nothing was touched", dir, err)
 	}
-	if t.ID != id || t.Namespace != namespace {
-		return bundle.Exit{}, fmt.Errorf("clean up %s: the record is about %s/%s: %w", dir, t.Namespace, t.ID, errUnreadable)
+	if err := about(t, dir, id, namespace); err != nil {
+		return bundle.Exit{}, fmt.Errorf("clean up %s: %w; nothing was touched", dir, err)
 	}
 	r, err := reaper.New(reaper.WithSubreaper())
 	if err != nil {
 		return bundle.Exit{}, fmt.Errorf("clean up %s: %w", dir, err)
 	}
 	defer r.Close()
-	exit, err := endInit(ctx, r, dir, t)
-	if err != nil {
-		return bundle.Exit{}, err
-	}
 	rt := &oci.Runtime{
 		Reaper: r, Binary: t.Runtime.Binary, Root: t.Runtime.Root, SystemdCgroup: t.Runtime.SystemdCgroup,
 		Args: t.Runtime.Args, Dir: dir, Timeout: deleteLimit,
+	}
+	exit, err := endInit(ctx, rt, dir, t)
+	if err != nil {
+		return bundle.Exit{}, err
 	}
 	if err := container.DeleteOwn(ctx, rt, t.ID, dir); err != nil {
 		return exit, fmt.Errorf("clean up %s: %w; the record stays", dir, err)
@@ -88,6 +89,18 @@ func cleanup(ctx context.Context, dir, id, namespace string) (bundle.Exit, error
 	return exit, nil
 }
 
+// about checks that the record is that of the container we were asked about: one
+// that came here in a copy of a bundle describes somebody else's.
+func about(t bundle.Task, dir, id, namespace string) error {
+	if t.ID != id || t.Namespace != namespace {
+		return fmt.Errorf("the record is about %s/%s: %w", t.Namespace, t.ID, errUnreadable)
+	}
+	if _, err := os.Stat(t.Bundle); err == nil && !sameDir(t.Bundle, dir) {
+		return fmt.Errorf("the record is about the bundle %s: %w", t.Bundle, errUnreadable)
+	}
+	return nil
+}
+
 // readExit returns the exit record, or one that says that there is none.
 func readExit(dir string) (bundle.Exit, error) {
 	e, err := bundle.ReadExit(dir + "/" + bundle.ExitFile)
@@ -99,7 +112,7 @@ func readExit(dir string) (bundle.Exit, error) {
 
 // endInit makes sure that init and what it started have ended, and puts on
 // record how, as far as the kernel still tells.
-func endInit(ctx context.Context, r *reaper.Reaper, dir string, t bundle.Task) (bundle.Exit, error) {
+func endInit(ctx context.Context, rt *oci.Runtime, dir string, t bundle.Task) (bundle.Exit, error) {
 	if e, err := bundle.ReadExit(dir + "/" + bundle.ExitFile); err == nil {
 		return e, nil
 	}
@@ -107,8 +120,8 @@ func endInit(ctx context.Context, r *reaper.Reaper, dir string, t bundle.Task) (
 		ID: t.ID, PID: t.Init.PID, BootID: t.Init.BootID, Code: 255, CreatedAt: t.CreatedAt, StartedAt: t.StartedAt,
 		ExitedAt: time.Now(), Reason: "the shim had died and nobody saw the container end",
 	}
-	if p := sameProcess(r, t.Init); p != nil {
-		if err := killInit(ctx, p); err != nil {
+	if p := sameProcess(rt.Reaper, t.Init); p != nil {
+		if err := killInit(ctx, rt, dir, t.ID, p); err != nil {
 			return e, fmt.Errorf("clean up %s: %w", dir, err)
 		}
 		if got, ok := p.Exit(); ok && got.Known {
@@ -138,8 +151,12 @@ func sameProcess(r *reaper.Reaper, want bundle.Process) *reaper.Process {
 	return p
 }
 
+// frozenAfter is how long init may take to die before we think of a paused
+// container: in cgroup v1 nobody dies while frozen.
+const frozenAfter = 200 * time.Millisecond
+
 // killInit kills init and every process of its cgroup, and waits for init.
-func killInit(ctx context.Context, p *reaper.Process) error {
+func killInit(ctx context.Context, rt *oci.Runtime, dir, id string, p *reaper.Process) error {
 	cg, cgErr := cgroup.Find(p.PID())
 	if err := p.Signal(unix.SIGKILL); err != nil && !errors.Is(err, reaper.ErrExited) {
 		return fmt.Errorf("kill init %d: %w", p.PID(), err)
@@ -148,6 +165,14 @@ func killInit(ctx context.Context, p *reaper.Process) error {
 		if err := cg.KillAll(unix.SIGKILL); err != nil {
 			return err
 		}
+	}
+	short, cancel := context.WithTimeout(ctx, frozenAfter)
+	defer cancel()
+	if _, err := p.Wait(short); err == nil {
+		return nil
+	}
+	if err := container.DeleteOwn(ctx, rt, id, dir); err != nil { // the OCI runtime thaws
+		return err
 	}
 	_, err := p.Wait(ctx)
 	return err
@@ -164,9 +189,9 @@ func removeAddress(dir string) {
 	if err != nil {
 		return
 	}
-	if listens(path) {
+	if live, _ := serve.Listens(path); live {
 		return // a shim that is ending removes it itself
 	}
-	os.Remove(path)
 	os.Remove(dir + "/" + bundle.AddressFile)
+	_ = serve.RemoveSocket(path)
 }

@@ -65,8 +65,11 @@ func dup(f *os.File) (*os.File, error) {
 	}
 	fd, dupErr := -1, error(nil)
 	err = rc.Control(func(u uintptr) { fd, dupErr = unix.FcntlInt(u, unix.F_DUPFD_CLOEXEC, 3) })
-	if err != nil || dupErr != nil {
-		return nil, fmt.Errorf("duplicate %s: %w", f.Name(), dupErr)
+	if err == nil {
+		err = dupErr
+	}
+	if err != nil {
+		return nil, fmt.Errorf("duplicate %s: %w", f.Name(), err)
 	}
 	return os.NewFile(uintptr(fd), f.Name()), nil
 }

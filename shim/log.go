@@ -5,11 +5,17 @@ import (
 	"os"
 	"strconv"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
+// maxLine is the longest line, in bytes: PIPE_BUF of pipe(7), up to which a
+// write to a FIFO is all or nothing.
+const maxLine = 4096
+
 // logger writes lines in the form that containerd and its tools know from other
-// shims, one write(2) each, to a descriptor that never blocks us: a regular file,
-// or a FIFO opened nonblocking.
+// shims, one write(2) each, to a regular file or a nonblocking FIFO. A line that
+// a full FIFO does not take is lost: nobody reads it, and we wait for nobody.
 type logger struct {
 	file  *os.File
 	id    string
@@ -33,5 +39,12 @@ func (l *logger) write(level, format string, args []any) {
 	line = append(line, `" level=`+level+" msg="...)
 	line = strconv.AppendQuote(line, fmt.Sprintf(format, args...))
 	line = append(line, " id="+l.id+" runtime="+runtimeName+"\n"...)
-	_, _ = l.file.Write(line) // who does not read our log cannot be told about it either
+	if len(line) > maxLine {
+		line = append(line[:maxLine-1], '\n')
+	}
+	rc, err := l.file.SyscallConn() // not Write, which would wait for a FIFO's reader
+	if err != nil {
+		return
+	}
+	_ = rc.Control(func(fd uintptr) { _, _ = unix.Write(int(fd), line) })
 }

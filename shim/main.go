@@ -99,17 +99,31 @@ func parse(args []string) (*command, error) {
 			*flag = !hasVal || val == "true" || val == "1"
 			continue
 		}
+		text := c.textFlag(name)
+		if text == nil && !hasVal && !takesValue(args) {
+			continue
+		}
 		if !hasVal {
 			if len(args) == 0 {
 				return nil, fmt.Errorf("flag -%s: a value is missing", name)
 			}
 			val, args = args[0], args[1:]
 		}
-		if text := c.textFlag(name); text != nil {
+		if text != nil {
 			*text = val
 		}
 	}
 	return c, nil
+}
+
+// takesValue guesses whether a flag that we do not know has taken the first of
+// the remaining arguments for its value: not if that is a flag, nor if the action
+// would be missing then.
+func takesValue(rest []string) bool {
+	if len(rest) == 0 || strings.HasPrefix(rest[0], "-") {
+		return false
+	}
+	return len(rest) > 1 || (rest[0] != "start" && rest[0] != "delete")
 }
 
 func (c *command) boolFlag(name string) *bool {

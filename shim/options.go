@@ -1,7 +1,9 @@
 package shim
 
 import (
+	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -30,7 +32,7 @@ func (s *shim) createRequest(r *task.CreateTaskRequest) (container.CreateRequest
 		Checkpoint: r.Checkpoint,
 		Linger:     true,
 	}
-	if r.Bundle != "" && filepath.Clean(r.Bundle) != filepath.Clean(s.cfg.Bundle) {
+	if r.Bundle != "" && !sameDir(r.Bundle, s.cfg.Bundle) {
 		return req, fmt.Errorf("create container: bundle %s: this shim was started in %s: %w", r.Bundle, s.cfg.Bundle, container.ErrInvalid)
 	}
 	var rt options.Options
@@ -48,6 +50,20 @@ func (s *shim) createRequest(r *task.CreateTaskRequest) (container.CreateRequest
 	}
 	s.applyRuntime(&req, &rt)
 	return req, nil
+}
+
+// sameDir reports whether two paths lead to one directory. Daemons come by way of
+// symbolic links: docker's state is below /var/run.
+func sameDir(a, b string) bool {
+	if filepath.Clean(a) == filepath.Clean(b) {
+		return true
+	}
+	sa, err := os.Stat(a)
+	if err != nil {
+		return false
+	}
+	sb, err := os.Stat(b)
+	return err == nil && os.SameFile(sa, sb)
 }
 
 // applyOwn applies what only our manager says.
@@ -101,12 +117,17 @@ func (s *shim) applyRuntime(req *container.CreateRequest, rt *options.Options) {
 }
 
 // parseCRI reads the keys of runc's options from the TOML that CRI passes on:
-// flat "Key = value" lines. Other keys and tables belong to others.
+// "Key = value" lines, as its encoder writes them. Other keys belong to others,
+// and so does all that comes after the head of a table.
 func parseCRI(body string, rt *options.Options) error {
 	for line := range strings.Lines(body) {
-		key, val, ok := strings.Cut(strings.TrimSpace(line), "=")
+		line = strings.TrimSpace(line)
+		if strings.HasPrefix(line, "[") && strings.HasSuffix(line, "]") {
+			break
+		}
+		key, val, ok := strings.Cut(line, "=")
 		key, val = strings.TrimSpace(key), strings.TrimSpace(val)
-		if !ok || strings.HasPrefix(key, "#") || strings.HasPrefix(key, "[") {
+		if !ok || strings.HasPrefix(key, "#") {
 			continue
 		}
 		if err := setCRI(strings.Trim(key, `"`), val, rt); err != nil {
@@ -116,15 +137,25 @@ func parseCRI(body string, rt *options.Options) error {
 	return nil
 }
 
+var errNotTOML = errors.New("not a value of that type")
+
 func setCRI(key, val string, rt *options.Options) (err error) {
 	text := func(to *string) {
 		if len(val) >= 2 && val[0] == '\'' && val[len(val)-1] == '\'' {
 			*to = val[1 : len(val)-1]
 			return
 		}
+		if !strings.HasPrefix(val, `"`) { // Go has more quotes than TOML
+			err = errNotTOML
+			return
+		}
 		*to, err = strconv.Unquote(val)
 	}
-	flag := func(to *bool) { *to, err = strconv.ParseBool(val) }
+	flag := func(to *bool) {
+		if *to = val == "true"; !*to && val != "false" {
+			err = errNotTOML
+		}
+	}
 	number := func(to *uint32) {
 		var n uint64
 		n, err = strconv.ParseUint(val, 10, 32)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/holdfast/holdfast/proto/bundle"
+	"github.com/holdfast/holdfast/proto/serve"
 	"github.com/holdfast/holdfast/reaper"
 	"github.com/holdfast/holdfast/shim/internal/container"
 	"github.com/holdfast/holdfast/shim/internal/rpc"
@@ -181,8 +182,11 @@ func (s *shim) removeSocket() {
 		s.log.warnf("%v; the socket stays", err)
 		return
 	}
-	os.Remove(path)
+	// The name first: while we listen, nobody makes the next socket and its name.
 	os.Remove(file)
+	if err := serve.RemoveSocket(path); err != nil {
+		s.log.warnf("%v", err)
+	}
 }
 
 // fault is an error with a complete text and a kind that decides its code.

@@ -36,6 +36,11 @@ func (c *command) start() error {
 	if params.SocketDir != "" {
 		dir = params.SocketDir
 	}
+	lock, err := lockBundle(c.bundle)
+	if err != nil {
+		return fmt.Errorf("start: %w; its address stays", err)
+	}
+	lock.Close()
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("start: %w", err)
 	}
@@ -124,14 +129,4 @@ func (c *command) printAddress(address string, modern bool) error {
 	}
 	_, err := c.stdout.Write(answer)
 	return err
-}
-
-// listens reports whether somebody accepts connections at path.
-func listens(path string) bool {
-	conn, err := serve.Dial(path)
-	if err != nil {
-		return errors.Is(err, unix.EAGAIN) // a full backlog is a listener's
-	}
-	conn.Close()
-	return true
 }
