@@ -17,8 +17,8 @@ type call struct {
 	stream uint32
 	data   []byte // the frame without its header; never changed, so slices of it may live on
 	request
-	method   wire.Method
 	deadline time.Time // zero for none
+	moved    bool      // came with its deadline from another server
 	waits    bool      // see Options.Waits
 	failed   bool      // the handler has returned an error
 

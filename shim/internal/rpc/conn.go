@@ -36,7 +36,7 @@ type conn struct {
 	mu       sync.Mutex
 	open     call          // head of the ring of calls whose handlers run, oldest first
 	running  int           // length of open
-	brief    int           // those of them that do not merely wait
+	brief    int           // those of them that are not known to merely wait
 	inBytes  int           // of the requests of running
 	out      queue         // replies that are not written
 	writing  bool          // somebody is writing the head of out
@@ -162,13 +162,23 @@ func (c *conn) admit(q *call) *wire.Error {
 		return wire.Errorf(wire.ResourceExhausted, "%d requests of this connection are being handled", c.running)
 	}
 	c.running++
-	if !q.waits {
-		c.brief++
-	}
+	c.brief++
 	c.inBytes += len(q.data)
 	q.prev, q.next = c.open.prev, &c.open
 	q.prev.next, c.open.prev = q, q
 	return nil
+}
+
+// waits notes that q merely waits.
+func (c *conn) waits(q *call) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	q.waits = true
+	c.brief--
+	if c.stopping { // too late to be cancelled with the others
+		q.end(context.Canceled)
+	}
+	c.changedLocked()
 }
 
 // returnedLocked notes that q's handler has returned.

@@ -142,11 +142,11 @@ func (c *conn) restore(state ConnState) {
 		go c.flush()
 	}
 	for _, r := range state.Requests {
-		deadline := time.Time{}
+		q := &call{conn: c, stream: r.Stream, data: r.Data, moved: true}
 		if r.Left != 0 {
-			deadline = time.Now().Add(r.Left)
+			q.deadline = time.Now().Add(r.Left)
 		}
-		if err := c.start(r.Stream, r.Data, &deadline); err != nil {
+		if err := c.start(q); err != nil {
 			c.fail(r.Stream, err)
 		}
 	}

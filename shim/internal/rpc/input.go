@@ -3,7 +3,6 @@ package rpc
 import (
 	"fmt"
 	"io"
-	"time"
 
 	"github.com/holdfast/holdfast/proto/wire"
 	"golang.org/x/sys/unix"
@@ -91,7 +90,7 @@ func (c *conn) feed(p []byte) {
 	for len(p) > 0 {
 		switch {
 		case in.skip.left > 0:
-			n := min(len(p), int(in.skip.left))
+			n := int(min(uint64(len(p)), uint64(in.skip.left)))
 			p = p[n:]
 			in.skip.left -= uint32(n)
 			c.skipped()
@@ -182,31 +181,12 @@ func (c *conn) frame(h wire.Header, body []byte) *wire.Error {
 		return wire.Errorf(wire.InvalidArgument, "StreamID cannot be re-used and must increment")
 	}
 	c.last = h.Stream
-	return c.start(h.Stream, body, nil)
+	return c.start(&call{conn: c, stream: h.Stream, data: body})
 }
 
-// start runs the handler of a request. A deadline overrides that in data.
-func (c *conn) start(stream uint32, data []byte, deadline *time.Time) *wire.Error {
-	req, err := decodeRequest(data)
-	if err != nil {
-		return wire.Errorf(wire.InvalidArgument, "unmarshal request error: %v", err)
-	}
-	method, known := c.srv.lookup(req.service, req.name)
-	switch {
-	case method != nil:
-	case known:
-		return wire.Errorf(wire.Unimplemented, "method %s", req.name)
-	default:
-		return wire.Errorf(wire.Unimplemented, "service %s", req.service)
-	}
-	q := &call{conn: c, stream: stream, data: data, request: req, method: method}
-	q.waits = c.srv.opt.Waits(req.service, req.name)
-	switch {
-	case deadline != nil:
-		q.deadline = *deadline
-	case req.timeout != 0:
-		q.deadline = time.Now().Add(time.Duration(req.timeout))
-	}
+// start has q handled on a goroutine of its own, where all that needs stack is
+// done: the reader's stays at the 2 KiB that it is born with.
+func (c *conn) start(q *call) *wire.Error {
 	if err := c.admit(q); err != nil {
 		return err
 	}

@@ -22,7 +22,7 @@ const (
 // Lookup finds the implementation of service/method. It returns a nil method
 // when there is none; known tells whether at least the service exists, which
 // decides between the two texts of Unimplemented ("method X", "service X").
-// It is called on the goroutine that reads the connection, so it must not block.
+// It is called for each request, on the goroutine of the handler.
 type Lookup func(service, method string) (m wire.Method, known bool)
 
 // Options of a [Server]. The zero value is usable.

@@ -22,7 +22,7 @@ func (q *call) run() {
 		q.failed = true
 		q.conn.reply(q, s.encode(q.stream, nil, wire.Errorf(wire.Internal, "panic in %s/%s", q.service, q.name)))
 	}()
-	msg, err := q.method(q, q.payload)
+	msg, err := q.handle()
 	h := hijackOf(msg, err)
 	if h != nil {
 		msg, err = h.Reply, nil
@@ -36,6 +36,29 @@ func (q *call) run() {
 	} else {
 		q.conn.hijack(q, h, r)
 	}
+}
+
+// handle decodes the request and calls its handler.
+func (q *call) handle() (wire.Message, error) {
+	var err error
+	if q.request, err = decodeRequest(q.data); err != nil {
+		return nil, wire.Errorf(wire.InvalidArgument, "unmarshal request error: %v", err)
+	}
+	if q.timeout != 0 && !q.moved {
+		q.deadline = time.Now().Add(time.Duration(q.timeout))
+	}
+	s := q.conn.srv
+	method, known := s.lookup(q.service, q.name)
+	switch {
+	case method == nil && known:
+		return nil, wire.Errorf(wire.Unimplemented, "method %s", q.name)
+	case method == nil:
+		return nil, wire.Errorf(wire.Unimplemented, "service %s", q.service)
+	}
+	if s.opt.Waits(q.service, q.name) {
+		q.conn.waits(q)
+	}
+	return method(q, q.payload)
 }
 
 func stack() []byte {
