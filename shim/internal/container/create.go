@@ -24,7 +24,8 @@ import (
 // waiting for Start, or, with a checkpoint, the image waits to be restored.
 //
 // Each step is on record before it is taken, and an error undoes what was done, in
-// the reverse order, leaving the bundle as it was:
+// the reverse order, leaving in the bundle nothing but, if the OCI runtime would
+// not run the program, the exit record that says why:
 //
 //  1. task.json, phase creating
 //  2. rootfs mounted
@@ -65,6 +66,7 @@ func Create(ctx context.Context, cfg Config, req CreateRequest) (_ *Container, e
 	c.init.size = req.Size
 	if req.Checkpoint == "" {
 		if err := c.createInit(ctx, io); err != nil { // step 4
+			c.recordFailure(c.init, err)
 			return nil, err
 		}
 	}

@@ -25,6 +25,11 @@ type Status struct {
 
 // State tells about init ("") or an exec.
 func (c *Container) State(execID string) (Status, error) {
+	if c.spec.sharesPID {
+		// Its orphans fall to us, and one that dies while nothing else happens
+		// announces itself to nobody.
+		c.cfg.Reaper.Sweep()
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	p, err := c.findLocked(execID)

@@ -151,19 +151,26 @@ func (c *Container) runExec(ctx context.Context, p *process) (*reaper.Process, e
 
 // failExec ends an exec that never came to be.
 func (c *Container) failExec(p *process, cause error) {
-	rec := bundle.Exit{
-		ID: c.cfg.ID, ExecID: p.execID, Failed: true, Code: oci.ExecFailureCode(cause),
-		Reason: cause.Error(), CreatedAt: p.createdAt, ExitedAt: time.Now(),
-	}
-	if err := bundle.WriteExit(c.cfg.Bundle, rec); err != nil {
-		c.cfg.Log("exec %s: %v; its status is kept in memory", p.execID, err)
-	}
+	rec := c.recordFailure(p, cause)
 	_ = p.close()
 	c.mu.Lock()
 	p.state, p.exit = p.state.after(evFail), rec
 	c.mu.Unlock()
 	close(p.exited)
 	close(p.announced) // nothing has started, so there is nothing to announce
+}
+
+// recordFailure puts on record that p never came to be, with the status that a
+// shell would report.
+func (c *Container) recordFailure(p *process, cause error) bundle.Exit {
+	rec := bundle.Exit{
+		ID: c.cfg.ID, ExecID: p.execID, Failed: true, Code: oci.ExecFailureCode(cause),
+		Reason: cause.Error(), CreatedAt: p.createdAt, ExitedAt: time.Now(),
+	}
+	if err := bundle.WriteExit(c.cfg.Bundle, rec); err != nil {
+		c.cfg.Log("%v; the status is kept in memory", err)
+	}
+	return rec
 }
 
 // restore runs the image of a checkpoint as init.
