@@ -106,13 +106,16 @@ func nofile() specs.POSIXRlimit {
 // (HOST_NAME_MAX).
 const maxHostname = 64
 
-// cgroupsPath is where a container's cgroup goes: in the syntax of the driver
-// that makes it, below a name of ours so that cleaning up meets no stranger.
+// cgroupsPath is where a container's cgroup goes, in the syntax of the driver
+// that makes it. It is one level deep: the OCI runtime makes parents that are
+// missing and removes none, and what it left nobody could remove without racing
+// with the next create. No id has two dashes in a row, so no two names meet.
 func (m *Manager) cgroupsPath(id string, rt Runtime) string {
+	name := m.namespace + "--" + id
 	if rt.SystemdCgroup {
-		return "system.slice:holdfast:" + m.namespace + "-" + id
+		return "system.slice:holdfast:" + name
 	}
-	return "/holdfast/" + m.namespace + "/" + id
+	return "/holdfast--" + name
 }
 
 // box is the size as a spec has it, nil if there is none.
