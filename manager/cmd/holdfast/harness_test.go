@@ -9,21 +9,21 @@ import (
 	"time"
 )
 
-// result is what one call of holdfast has left.
-type result struct {
+// called is what one call of holdfast has left.
+type called struct {
 	code     int
 	out, err string
 }
 
 // call runs holdfast in this process, in a world without terminal or
 // environment.
-func call(t *testing.T, stdin string, args ...string) result {
+func call(t *testing.T, stdin string, args ...string) called {
 	t.Helper()
 	return callIn(t, world{}, stdin, args...)
 }
 
 // callIn is call with what differs from the plain world filled in.
-func callIn(t *testing.T, w world, stdin string, args ...string) result {
+func callIn(t *testing.T, w world, stdin string, args ...string) called {
 	t.Helper()
 	var out, err bytes.Buffer
 	w.stdin, w.stdout, w.stderr = strings.NewReader(stdin), &out, &err
@@ -37,7 +37,7 @@ func callIn(t *testing.T, w world, stdin string, args ...string) result {
 		w.notify = func(chan<- os.Signal, ...os.Signal) func() { return func() {} }
 	}
 	code := run(args, w)
-	return result{code, out.String(), err.String()}
+	return called{code, out.String(), err.String()}
 }
 
 // fresh returns a root directory that does not exist yet.
@@ -48,7 +48,7 @@ func fresh(t *testing.T) string {
 
 // wantFailure checks the shape of every error: our status, nothing on standard
 // output, one line "holdfast: ..." and at most one line "hint: ...".
-func wantFailure(t *testing.T, r result, text string) {
+func wantFailure(t *testing.T, r called, text string) {
 	t.Helper()
 	if r.code != exitOurs {
 		t.Errorf("exit status %d, want %d", r.code, exitOurs)

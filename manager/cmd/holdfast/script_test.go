@@ -8,54 +8,16 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
+	"github.com/holdfast/holdfast/integration/harness"
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// tools are the real programs that the scripts run.
-type tools struct{ holdfast, shim, rootfs string }
-
-// build makes the tools once for all tests of this process.
-func build(t *testing.T) tools {
-	t.Helper()
-	need(t, "busybox")
-	built, err := theTools()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return built
-}
-
-var theTools = sync.OnceValues(func() (tools, error) {
-	dir, err := os.MkdirTemp("", "holdfast-cli-")
-	if err != nil {
-		return tools{}, err
-	}
-	toolsDir = dir
-	for _, pkg := range []string{"manager/cmd/holdfast", "shim/cmd/containerd-shim-holdfast-v2"} {
-		cmd := exec.Command("go", "build", "-o", filepath.Join(dir, filepath.Base(pkg)), "github.com/holdfast/holdfast/"+pkg)
-		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if out, err := cmd.CombinedOutput(); err != nil {
-			return tools{}, fmt.Errorf("build %s: %w\n%s", pkg, err, out)
-		}
-	}
-	rootfs := filepath.Join(dir, "rootfs")
-	return tools{filepath.Join(dir, "holdfast"), filepath.Join(dir, "containerd-shim-holdfast-v2"), rootfs}, makeRootfs(rootfs)
-})
-
-// toolsDir is removed by TestMain.
-var toolsDir string
-
-func TestMain(m *testing.M) {
-	code := m.Run()
-	if toolsDir != "" {
-		os.RemoveAll(toolsDir)
-	}
-	os.Exit(code)
-}
+// TestMain builds the real programs, and gives the tests a mount namespace of
+// their own, in which crun works on hybrid cgroups too.
+func TestMain(m *testing.M) { harness.Main(m) }
 
 // makeRootfs makes a root file system of busybox alone.
 func makeRootfs(dir string) error {
@@ -93,57 +55,42 @@ func makeRootfs(dir string) error {
 	return nil
 }
 
-// need skips the test if a program is missing, and fails it where REQUIRE
-// names the program, as CI does.
-func need(t *testing.T, name string) string {
-	t.Helper()
-	path, err := exec.LookPath(name)
-	if err == nil {
-		return path
-	}
-	for _, must := range strings.Split(os.Getenv("REQUIRE"), ",") {
-		if must == name {
-			t.Fatalf("%s is missing", name)
-		}
-	}
-	t.Skipf("%s is missing", name)
-	return ""
-}
-
 // TestScripts runs testdata/*.txtar with real shims on every runtime there is.
 // Beside testscript's own commands they have:
 //
 //	run CODE ARG...     holdfast ARG..., which must exit with CODE
 //	gone ID             no trace of the container may be left
+//	until STATE ID      waits until inspect says so
 func TestScripts(t *testing.T) {
 	for _, runtime := range []string{"runc", "crun"} {
 		t.Run(runtime, func(t *testing.T) {
-			if os.Geteuid() != 0 {
-				t.Skip("only root can run containers")
+			harness.NeedRoot(t)
+			harness.Need(t, runtime)
+			harness.Need(t, "busybox")
+			rootfs := t.TempDir()
+			if err := makeRootfs(rootfs); err != nil {
+				t.Fatal(err)
 			}
-			need(t, runtime)
-			tl := build(t)
 			testscript.Run(t, testscript.Params{
 				Dir:      "testdata",
-				Setup:    func(env *testscript.Env) error { return setupScript(env, tl, runtime) },
-				Cmds:     map[string]func(*testscript.TestScript, bool, []string){"run": scriptRun, "gone": scriptGone},
+				Setup:    func(env *testscript.Env) error { return setupScript(env, rootfs, runtime) },
+				Cmds:     map[string]func(*testscript.TestScript, bool, []string){"run": scriptRun, "gone": scriptGone, "until": scriptUntil},
 				Deadline: time.Now().Add(3 * time.Minute),
 			})
 		})
 	}
 }
 
-func setupScript(env *testscript.Env, tl tools, runtime string) error {
+func setupScript(env *testscript.Env, rootfs, runtime string) error {
 	root := filepath.Join(env.WorkDir, "root")
 	env.Vars = append(env.Vars,
-		"PATH="+filepath.Dir(tl.holdfast)+":"+os.Getenv("PATH"),
-		"HOLDFAST_ROOT="+root, "HOLDFAST_SHIM="+tl.shim, "HOLDFAST_RUNTIME="+runtime, "HOLDFAST_CRIU_DIR="+os.Getenv("HOLDFAST_CRIU_DIR"),
-		"ROOTFS="+tl.rootfs, "RUNTIME="+runtime,
+		"PATH="+filepath.Dir(harness.Binary("holdfast"))+":"+os.Getenv("PATH"),
+		"HOLDFAST_ROOT="+root, "HOLDFAST_RUNTIME="+runtime, "ROOTFS="+rootfs, "RUNTIME="+runtime,
 	)
 	env.Defer(func() {
-		out, _ := exec.Command(tl.holdfast, "--root", root, "--shim", tl.shim, "ps", "-aq").Output()
+		out, _ := exec.Command(harness.Binary("holdfast"), "--root", root, "ps", "-aq").Output()
 		for _, id := range strings.Fields(string(out)) {
-			if text, err := exec.Command(tl.holdfast, "--root", root, "--shim", tl.shim, "rm", "-f", id).CombinedOutput(); err != nil {
+			if text, err := exec.Command(harness.Binary("holdfast"), "--root", root, "rm", "-f", id).CombinedOutput(); err != nil {
 				env.T().Log("rm -f", id, err, string(text))
 			}
 		}
@@ -183,6 +130,18 @@ func scriptGone(ts *testscript.TestScript, _ bool, args []string) {
 	if len(left) > 0 {
 		ts.Fatalf("%s left behind: %s", args[0], strings.Join(left, "; "))
 	}
+}
+
+// scriptUntil polls: it is about a container that nobody may wait for, for that
+// would remove it.
+func scriptUntil(ts *testscript.TestScript, _ bool, args []string) {
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		ts.Check(ts.Exec("holdfast", "inspect", "--json", args[1]))
+		if strings.Contains(ts.ReadFile("stdout"), `"status":"`+args[0]+`"`) {
+			return
+		}
+	}
+	ts.Fatalf("%s is not %s: %s", args[1], args[0], ts.ReadFile("stdout"))
 }
 
 // traces lists processes that name path, and mounts below it. A shim on its

@@ -92,6 +92,7 @@ type ending struct {
 func (s *session) run(ctx context.Context, p process, name string, start func(context.Context) error) (ending, error) {
 	end, err := s.hold(ctx, p, name, start)
 	if end.detached { // said after the terminal was restored
+		s.c.ui.newline()
 		s.c.ui.say("detached from %s, which goes on", name)
 	}
 	return end, err

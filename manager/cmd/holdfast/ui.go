@@ -164,6 +164,8 @@ func hintFor(err error) string {
 		return "see 'holdfast help'"
 	case errors.As(err, &u):
 		return "see 'holdfast help " + u.command + "'"
+	case errors.Is(err, manager.ErrExited):
+		return ""
 	case errors.Is(err, manager.ErrNoShim):
 		return "install " + manager.DefaultShim + " beside holdfast or in PATH, or name it with --shim"
 	case errors.Is(err, manager.ErrNoRuntime):
@@ -391,4 +393,11 @@ func plural(n int, noun string) string {
 		return "1 " + noun
 	}
 	return fmt.Sprintf("%d %ss", n, noun)
+}
+
+// newline leaves a line of a terminal that a process was in the middle of.
+func (u *ui) newline() {
+	if u.live {
+		io.WriteString(u.err, "\n")
+	}
 }
