@@ -247,3 +247,57 @@ func TestContextsDerivedFromACall(t *testing.T) {
 		})
 	}
 }
+
+func TestHijackThatPanicsEndsItsConnectionOnly(t *testing.T) {
+	checkLeaks(t)
+	logged := make(chan string, 1)
+	s := New(func(string, string) (wire.Method, bool) {
+		return func(context.Context, []byte) (wire.Message, error) {
+			return nil, &Hijack{Reply: &types.Empty{}, Take: func(*os.File, []byte) { panic("no hands") }}
+		}, true
+	}, Options{Log: func(text string) { logged <- text }})
+	conn := adoptPair(t, s)
+	write(t, conn, ask(t, 1, "Hijack", nil))
+	answer(t, conn)
+	if _, err := conn.Read(make([]byte, 1)); err != io.EOF {
+		t.Errorf("read: %v", err)
+	}
+	receive(t, logged, "log")
+	if err := s.Stop(timeout(t)); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestStopAndFreezeMeetTraffic(t *testing.T) {
+	for range 20 {
+		w := newWorld(t, Options{})
+		for range 4 {
+			conn := w.dial()
+			go func() {
+				for i := uint32(1); ; i += 2 {
+					if _, err := conn.Write(ask(t, i, "Echo", &types.Any{TypeUrl: "x"})); err != nil {
+						return
+					}
+				}
+			}()
+			go io.Copy(io.Discard, conn)
+		}
+		eventually(t, "four", func() bool { return w.Conns() == 4 })
+		frozen := make(chan struct{})
+		go func() {
+			defer close(frozen)
+			states, err := w.Freeze(timeout(t))
+			if err != nil {
+				return // stopped first
+			}
+			for _, state := range states {
+				w.Adopt(state) // closes it if stopped meanwhile
+			}
+		}()
+		w.stop()
+		<-frozen
+		if n := w.Conns(); n != 0 {
+			t.Errorf("%d connections", n)
+		}
+	}
+}

@@ -55,9 +55,10 @@ type Options struct {
 	// means that there are none.
 	Waits func(service, method string) bool
 
-	// Log receives one line for each event that nobody else is told of:
-	// a panic in a handler, a connection dropped for a breach. Nil drops them.
-	Log func(line string)
+	// Log receives a text for each event that nobody else is told of: a
+	// panic in a handler (with its stack, on several lines), a connection
+	// refused, or dropped for a breach. Nil drops them.
+	Log func(text string)
 
 	// ConnsChanged is called with the number of connections after each
 	// change. Calls never overlap, and the last one carries the final number; numbers in
@@ -107,9 +108,9 @@ var ErrClosed = errors.New("rpc: connection closed")
 // handler's context is cancelled by then, and the server neither counts nor
 // stops what goes on in there.
 //
-// If another request of the connection is being handled or its reply not
-// written, the reply is FailedPrecondition and Take is not called; nor is it
-// if the connection is lost before the reply is written.
+// If another request of the connection is being handled, the reply is
+// FailedPrecondition and Take is not called; nor is it if the connection is
+// lost before the reply is written.
 type Hijack struct {
 	Reply wire.Message
 	Take  func(conn *os.File, buffered []byte)

@@ -104,9 +104,13 @@ func (c *conn) reply(q *call, r *reply) {
 // is used for.
 func (c *conn) hijack(q *call, h *Hijack, r *reply) {
 	c.pauseReader()
+	// The client may have seen the last reply before its writer has returned.
+	// A writer that is stuck ends with the connection.
+	c.wait(context.Background(), func() bool {
+		return c.gone || c.running > 1 || c.out.first == nil && !c.writing
+	})
 	c.mu.Lock()
-	alone := c.running == 1 && c.out.first == nil && !c.writing && c.in.skip.left == 0
-	if c.gone || !alone {
+	if c.gone || c.running > 1 || c.in.skip.left > 0 {
 		c.mu.Unlock()
 		c.resumeReader()
 		c.srv.recycle(r)
