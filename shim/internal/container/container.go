@@ -77,7 +77,7 @@ type Container struct {
 	runtime *oci.Runtime
 	req     CreateRequest
 	spec    spec
-	begun   bool // Create has come to the OCI runtime; only Create itself looks at it
+	ran     bool // Create has come to the OCI runtime; only Create itself looks at it
 
 	gate   *semaphore.Weighted
 	events journal
@@ -102,6 +102,8 @@ const (
 	// runtimeLimit bounds a call of the OCI runtime whatever its caller allows: the
 	// slowest healthy one seen is a create on a cold disk, well below 10 s.
 	runtimeLimit = 2 * time.Minute
+	// startLimit is for a start that may be a restore, which reads memory from disk.
+	startLimit = 10 * time.Minute
 	// consoleLimit bounds the wait for the terminal after the OCI runtime has
 	// returned; it sends it before that, so only a broken one makes us wait.
 	consoleLimit = 10 * time.Second
@@ -150,6 +152,17 @@ func (c *Container) enter(ctx context.Context, weight int64) (done func(), err e
 		return nil, err
 	}
 	return func() { c.gate.Release(weight) }, nil
+}
+
+// begun returns the context for something that, once begun, is seen through
+// although its caller may vanish: half a start is worse than one that nobody
+// waits for. A deadline that the caller has set still counts, and limit besides.
+func begun(ctx context.Context, limit time.Duration) (context.Context, context.CancelFunc) {
+	end := time.Now().Add(limit)
+	if its, ok := ctx.Deadline(); ok && its.Before(end) {
+		end = its
+	}
+	return context.WithDeadline(context.WithoutCancel(ctx), end)
 }
 
 // find returns the process with the given exec id, "" being init.

@@ -128,7 +128,9 @@ func (c *Container) createInit(ctx context.Context, io *stdio.Stdio) error {
 	if sock != nil {
 		defer sock.Close()
 	}
-	c.begun = true
+	ctx, cancel := begun(ctx, runtimeLimit)
+	defer cancel()
+	c.ran = true
 	proc, err := c.runtime.Create(ctx, oci.CreateRequest{
 		ID: c.cfg.ID, Bundle: c.cfg.Bundle, PidFile: c.path(bundle.PidFile), ConsoleSocket: socketPath(sock),
 		NoPivot: c.req.Runtime.NoPivot, NoNewKeyring: c.req.Runtime.NoNewKeyring, Stdio: io.Child(),
@@ -230,7 +232,7 @@ func (c *Container) uncreate() {
 		_, _ = p.Wait(ctx)
 	}
 	_ = c.init.close()
-	if c.begun {
+	if c.ran {
 		err := DeleteOwn(ctx, c.runtime, c.cfg.ID, c.cfg.Bundle)
 		if err != nil && !errors.Is(err, oci.ErrNoRuntime) { // a program that is not there made nothing
 			c.cfg.Log("undo create: %v; task.json stays so that delete finds it", err)

@@ -66,6 +66,8 @@ func (c *Container) signalsDirectly() bool {
 }
 
 func (c *Container) killByRuntime(ctx context.Context, sig unix.Signal, all bool) error {
+	ctx, cancel := begun(ctx, runtimeLimit)
+	defer cancel()
 	return c.runtimeError(c.runtime.Kill(ctx, c.cfg.ID, sig, all))
 }
 
@@ -97,6 +99,8 @@ func (c *Container) thawDying(ctx context.Context) error {
 	if done {
 		return nil
 	}
+	ctx, cancel := begun(ctx, runtimeLimit)
+	defer cancel()
 	err := c.runtime.Resume(ctx, c.cfg.ID)
 	c.mu.Lock()
 	_, gone := c.init.proc.Exit()
@@ -133,7 +137,13 @@ func (c *Container) change(ctx context.Context, verb string, e event, topic stri
 	c.mu.Lock()
 	c.pausing = e == evPause
 	c.mu.Unlock()
-	err = run(ctx, c.cfg.ID)
+	ctx, cancel := begun(ctx, runtimeLimit)
+	defer cancel()
+	want := "running"
+	if e == evPause {
+		want = "paused"
+	}
+	err = c.settled(run(ctx, c.cfg.ID), want)
 	c.mu.Lock()
 	c.pausing = false
 	moved := err == nil && c.init.state == from

@@ -86,6 +86,8 @@ func (c *Container) Update(ctx context.Context, resources []byte) error {
 	if _, err := c.allow("update", func(s state) bool { return s == created || s == running || s == paused }); err != nil {
 		return err
 	}
+	ctx, cancel := begun(ctx, runtimeLimit)
+	defer cancel()
 	return c.runtimeError(c.runtime.Update(ctx, c.cfg.ID, resources))
 }
 
@@ -126,6 +128,8 @@ func (c *Container) Checkpoint(ctx context.Context, r CheckpointRequest) error {
 	c.mu.Unlock()
 	opts := r.CriuOptions
 	opts.WorkPath = work
+	ctx, cancel := begun(ctx, oci.DefaultCheckpointTimeout)
+	defer cancel()
 	err = c.runtime.Checkpoint(ctx, oci.CheckpointRequest{
 		ID: c.cfg.ID, CriuOptions: opts, ParentPath: r.ParentPath, Exit: r.Exit,
 	})

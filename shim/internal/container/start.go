@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/holdfast/holdfast/proto/bundle"
+	"github.com/holdfast/holdfast/proto/jsontext"
 	"github.com/holdfast/holdfast/reaper"
 	"github.com/holdfast/holdfast/shim/internal/oci"
 	"golang.org/x/sys/unix"
@@ -32,18 +33,41 @@ func (c *Container) Start(ctx context.Context, execID string) (pid int, err erro
 	}
 	// Whatever happens now, the exit of p is not announced before this is settled.
 	defer c.settleStart(p)
+	ctx, cancel := begun(ctx, startLimit)
+	defer cancel()
 	switch {
 	case p.execID != "":
 		err = c.startExec(ctx, p)
 	case c.req.Checkpoint != "":
 		err = c.restore(ctx, p)
 	default:
-		err = c.runtime.Start(ctx, c.cfg.ID)
+		err = c.settled(c.runtime.Start(ctx, c.cfg.ID), "running")
 	}
 	if err != nil {
 		return 0, err
 	}
 	return c.started(p), nil
+}
+
+// settled looks, after a call of the OCI runtime has failed, whether the
+// container is in the state that the call was for all the same: a call that is
+// cut short by its deadline or by a signal may have had its effect.
+func (c *Container) settled(err error, want string) error {
+	if err == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), killLimit)
+	defer cancel()
+	raw, serr := c.runtime.State(ctx, c.cfg.ID)
+	if serr != nil {
+		return err
+	}
+	val, _ := jsontext.Get(raw, "status")
+	if got, _ := jsontext.String(val); got != want {
+		return err
+	}
+	c.cfg.Log("%v; the container is %s all the same", err, want)
+	return nil
 }
 
 // beginStart reserves p for a start.
