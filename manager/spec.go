@@ -1,6 +1,8 @@
 package manager
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"slices"
 	"strings"
@@ -109,9 +111,11 @@ const maxHostname = 64
 // cgroupsPath is where a container's cgroup goes, in the syntax of the driver
 // that makes it. It is one level deep: the OCI runtime makes parents that are
 // missing and removes none, and what it left nobody could remove without racing
-// with the next create. No id has two dashes in a row, so no two names meet.
+// with the next create. No id has two dashes in a row, so no two names of a root
+// meet; a hash of its path tells one root from another.
 func (m *Manager) cgroupsPath(id string, rt Runtime) string {
-	name := m.namespace + "--" + id
+	sum := sha256.Sum256([]byte(m.root))
+	name := hex.EncodeToString(sum[:4]) + "--" + m.namespace + "--" + id
 	if rt.SystemdCgroup {
 		return "system.slice:holdfast:" + name
 	}
