@@ -99,7 +99,8 @@ func (s *Stdio) openOutput(ctx context.Context, kind attach.Kind, uris [streams]
 		o.sinks = append(o.sinks, newSink(u, kind, t, shared))
 	}
 	s.hub.live[kind] = true
-	s.hub.remember[kind] = u.kind == kindAttach
+	// Where nobody else can show it, or it is a screen. A FIFO has its reader.
+	s.hub.remember[kind] = u.kind == kindAttach || s.terminal && u.kind != kindPath
 	if !s.terminal {
 		if o.src, s.child[kind], err = outputPipe(own); err != nil {
 			return err

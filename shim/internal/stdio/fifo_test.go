@@ -46,6 +46,23 @@ func TestSlowReaderHoldsTheProcessUp(t *testing.T) {
 	await(t, "drained", s.Drained())
 }
 
+// splice(2) says EAGAIN for a full FIFO even if its source has ended.
+func TestEndBehindAFullFIFO(t *testing.T) {
+	checkLeaks(t)
+	path := mkfifo(t)
+	r := openEnd(t, path, os.O_RDONLY)
+	s := openStdio(t, Config{Stdout: path})
+	e := ends(t, s)
+	s.Relay(nil)
+	if _, err := e[1].Write(noise(4, 64<<10)); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the FIFO is full", func() bool { return queued(r) == 64<<10 })
+	e[1].Close()
+	await(t, "drained", s.Drained())
+	same(t, "stdout", readAll(t, r)(), noise(4, 64<<10))
+}
+
 func TestFIFOClientGoesAndAnotherGoesOn(t *testing.T) {
 	checkLeaks(t)
 	path := mkfifo(t)

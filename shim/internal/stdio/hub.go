@@ -11,8 +11,8 @@ import (
 // streams is the number of kinds a stream can have; index with attach.Kind.
 const streams = 3
 
-// historySize is what a stream without a sink remembers for clients that ask
-// for a replay. Streams with a sink have it there.
+// historySize is what a stream remembers for clients that ask for a replay, if
+// it has no sink, where the bytes could be read, or is a terminal.
 const historySize = 16 << 10
 
 // hub hands the bytes of the outputs to the attach clients.

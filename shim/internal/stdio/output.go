@@ -11,11 +11,12 @@ import (
 // output is one stream on its way out of the container. Its pump is the only
 // goroutine that touches anything but the counters.
 type output struct {
-	kind  attach.Kind // Stdout or Stderr
-	src   *source     // a pty's belongs to Stdio, a pipe's to the pump; nil: EOF
-	pipe  bool        // src is a pipe: may be spliced from
-	sinks []sink
-	hub   *hub
+	kind     attach.Kind // Stdout or Stderr
+	src      *source     // a pty's belongs to Stdio, a pipe's to the pump; nil: EOF
+	pipe     bool        // src is a pipe
+	noSplice bool        // splice(2) refused: not again
+	sinks    []sink
+	hub      *hub
 
 	in, lost atomic.Uint64
 }
@@ -66,7 +67,7 @@ func (o *output) lose(n int) { o.lost.Add(uint64(n)) }
 // direct returns the FIFO that takes the bytes without passing through here:
 // the only sink, with nobody attached.
 func (o *output) direct() *target {
-	if !o.pipe || len(o.sinks) != 1 || o.hub.listening(o.kind) {
+	if !o.pipe || o.noSplice || len(o.sinks) != 1 || o.hub.listening(o.kind) {
 		return nil
 	}
 	return o.sinks[0].splice()
@@ -77,33 +78,63 @@ func (o *output) direct() *target {
 func (o *output) splice(t *target) (more bool) {
 	var n int64
 	var err error
+	var state pipeState
+	try := func() pipeState {
+		if n, err = splice(o.src.fd, t.fd); err != unix.EAGAIN {
+			return pipeMoved
+		}
+		// EAGAIN has two reasons, a full FIFO hides even EOF, and the
+		// container, with its O_RDWR end, can empty the pipe itself. So look.
+		return lookAt(o.src.fd)
+	}
 	changed := false
 	rerr := o.src.raw.Read(func(uintptr) bool {
 		if changed = o.direct() == nil; changed {
 			return true
 		}
-		// EAGAIN has two reasons. The container can empty the pipe
-		// itself (it holds an O_RDWR end), so ask each time.
-		n, err = splice(o.src.fd, t.fd)
-		return err != unix.EAGAIN || unread(o.src.fd) > 0
+		state = try()
+		return state != pipeEmpty
 	})
-	if rerr == nil && !changed && err == unix.EAGAIN {
+	if rerr == nil && !changed && state == pipeHasData { // the FIFO is full
 		rerr = t.raw.Write(func(uintptr) bool {
-			n, err = splice(o.src.fd, t.fd)
-			return err != unix.EAGAIN || unread(o.src.fd) == 0
+			state = try()
+			return state != pipeHasData
 		})
 	}
 	switch {
-	case rerr != nil:
-		return false // interrupted
-	case changed, err == unix.EAGAIN:
+	case rerr != nil: // interrupted
+		return false
+	case changed, state == pipeEmpty:
 		return true
+	case state == pipeEnded:
+		return false
 	case err != nil:
-		o.pipe = false // let write(2) report what is wrong
+		o.noSplice = true // let write(2) find out what is wrong
 		return true
 	}
 	o.in.Add(uint64(n))
 	return n > 0
+}
+
+// pipeState is what an attempt to splice left.
+type pipeState int
+
+const (
+	pipeMoved pipeState = iota // splice(2) did not say EAGAIN
+	pipeEmpty                  // there are writers
+	pipeHasData
+	pipeEnded // empty and without writers
+)
+
+// lookAt asks the read end of a pipe (poll(2): POLLHUP may come with data).
+func lookAt(fd int) pipeState {
+	switch events := poll(fd, unix.POLLIN); {
+	case events&unix.POLLIN != 0:
+		return pipeHasData
+	case events&unix.POLLHUP != 0:
+		return pipeEnded
+	}
+	return pipeEmpty
 }
 
 // splice moves at most what a pipe can hold at its largest default

@@ -146,8 +146,9 @@ type AttachOptions struct {
 	// a client that stops reading stops the process's output. Others are
 	// dropped with a reason when they fall a mebibyte behind.
 	Sync bool
-	// ReplayBytes asks for up to so many bytes of earlier output first.
-	// Only streams without a sink (attach://) remember any, 16 KiB.
+	// ReplayBytes asks for up to so many bytes of earlier output first. Only
+	// streams without a sink (attach://), and terminals that do not lead
+	// into a FIFO, remember any: 16 KiB.
 	ReplayBytes int64
 }
 

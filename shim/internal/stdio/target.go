@@ -2,7 +2,6 @@ package stdio
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -183,12 +182,14 @@ func (t *target) release() {
 }
 
 // hasReader looks at the write end of a FIFO: POLLERR is "all readers closed".
-func hasReader(fd int) bool {
-	p := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}
+func hasReader(fd int) bool { return poll(fd, unix.POLLOUT)&unix.POLLERR == 0 }
+
+// poll is poll(2) of one descriptor without waiting. It can fail by a signal only.
+func poll(fd int, events int16) int16 {
+	p := []unix.PollFd{{Fd: int32(fd), Events: events}}
 	for {
-		_, err := unix.Poll(p, 0)
-		if !errors.Is(err, unix.EINTR) {
-			return p[0].Revents&unix.POLLERR == 0
+		if _, err := unix.Poll(p, 0); err != unix.EINTR {
+			return p[0].Revents
 		}
 	}
 }

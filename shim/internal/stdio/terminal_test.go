@@ -199,6 +199,7 @@ func TestTerminalMayBeClosedAndOpenedAgainUntilTheProcessExits(t *testing.T) {
 	}
 	first.WriteString("one ")
 	read("one ")
+	attachTo(t, s, AttachOptions{Stdout: true, ReplayBytes: 4}).expect(attach.Stdout, "one ")
 	first.Close()
 	for _, word := range []string{"two ", "three "} {
 		again := openSlave(t, path, true)
