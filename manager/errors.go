@@ -70,5 +70,9 @@ func answer(err error) error {
 		wire.FailedPrecondition: ErrState, wire.Unimplemented: errors.ErrUnsupported,
 		wire.DeadlineExceeded: ErrTimeout,
 	}
-	return &said{text: e.Error(), kind: kinds[e.Code]}
+	text := e.Error()
+	if e.Code == wire.Unimplemented {
+		text = "its shim cannot do that: it does not offer " + text
+	}
+	return &said{text: text, kind: kinds[e.Code]}
 }

@@ -16,7 +16,7 @@ import (
 type SpecConfig struct {
 	Args     []string // program and arguments; default "sh"
 	Env      []string // KEY=VALUE, added to or replacing
-	Cwd      string   // default "/", or the user's home if a user is given
+	Cwd      string   // default "/"
 	User     string   // NAME|UID[:NAME|GID], names looked up in the root's /etc/passwd and /etc/group
 	Hostname string   // default the container's id
 	Terminal bool

@@ -65,8 +65,8 @@ func TestFollowerMissesNothingAcrossRotation(t *testing.T) {
 			seen <- e.Seq
 		}
 	}()
-	const n, ahead = 3000, 500 // 4.5 MiB in 3 KiB lines... enough for two rotations, never two unread
-	long := strings.Repeat("x", 3<<10)
+	const n, ahead = 300, 50 // 9 MiB, two rotations, and less than one of them unread
+	long := strings.Repeat("x", 32<<10)
 	window := make(chan struct{}, ahead)
 	go func() {
 		for i := range uint64(n) {
@@ -105,7 +105,7 @@ func TestFollowerMissesNothingAcrossRotation(t *testing.T) {
 		}
 		count++
 	}
-	if count < (4<<20)/(4<<10) || count > n {
+	if count < (4<<20)/(40<<10) || count > n {
 		t.Errorf("%d events of history", count)
 	}
 }

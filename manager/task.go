@@ -34,9 +34,11 @@ type TaskConfig struct {
 	Linger bool
 }
 
-// Task is one run of a container. It is safe for concurrent use and stays
-// valid, answering from disk, when its shim has ended. It has a connection of
-// its container's, which Container.Close closes.
+// Task is the current run of a container. It is safe for concurrent use and
+// stays valid, answering from disk, when its shim has ended. When the run was
+// deleted its methods are ErrNoTask, until the container is run again: then they
+// are about the new run. It shares its container's connection, which
+// Container.Close closes.
 type Task struct{ *Process }
 
 // ProcessInfo is a line of Task.Pids.
