@@ -107,5 +107,5 @@ show holdfast events | sed 's/^[^ ]*T//'
 say "gone, and nothing left"
 show holdfast rm -f web count job fore
 show holdfast ps -a
-eventually sh -c "! pgrep -f -- '-bundle $dir/state'"
+eventually sh -c "! pgrep -f -- '[-]bundle $dir/state'"
 echo "no shim, no mount, no process of them is left"
