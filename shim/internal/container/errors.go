@@ -45,5 +45,16 @@ func errNoProcess(id string) error {
 
 // errVerb is the refusal of the table: "cannot pause a stopped container".
 func errVerb(verb string, s state, noun string) error {
+	if text, ok := ownWords[[2]string{verb, s.String()}]; ok {
+		return &fault{ErrState, text}
+	}
 	return faultf(ErrState, "cannot %s a %s %s", verb, s, noun)
+}
+
+// ownWords are refusals for which the reference shim has words of their own.
+var ownWords = map[[2]string]string{
+	{"pause", "created"}:      "cannot pause task in created state",
+	{"resume", "created"}:     "cannot resume task in created state",
+	{"checkpoint", "created"}: "cannot checkpoint a task in created state",
+	{"resume", "running"}:     "cannot resume a running process",
 }
