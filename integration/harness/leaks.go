@@ -21,7 +21,7 @@ import (
 func (w *World) settle() []string {
 	deadline := time.Now().Add(Patience / 3)
 	if w.T.Failed() {
-		deadline = time.Now() // it is broken anyway
+		deadline = time.Now().Add(Patience / 15) // it is broken anyway
 	}
 	for {
 		procs := w.processes()
@@ -47,7 +47,7 @@ func (w *World) inventory(procs []PID) []string {
 	for _, m := range mountsUnder(w.Dir) {
 		left = append(left, "mount "+m)
 	}
-	for _, c := range w.cgroups() {
+	for _, c := range w.cgroups(false) {
 		left = append(left, "cgroup "+c)
 	}
 	return append(left, w.files()...)
@@ -132,16 +132,17 @@ func mounts(file string) func(yield func(mount) bool) {
 	}
 }
 
-// cgroups returns the control groups that bear the token, in every hierarchy,
-// innermost first.
-func (w *World) cgroups() []string {
+// cgroups returns the control groups of containers that bear the token, in
+// every hierarchy, innermost first. The one named by the token alone is the
+// namespace's: containers share it, so none of them may remove it. raze does.
+func (w *World) cgroups(all bool) []string {
 	var found []string
 	for m := range mounts("/proc/self/mountinfo") {
 		if m.kind != "cgroup" && m.kind != "cgroup2" {
 			continue
 		}
 		filepath.WalkDir(m.point, func(path string, d fs.DirEntry, err error) error {
-			if err == nil && d.IsDir() && strings.Contains(path, w.Token) {
+			if err == nil && d.IsDir() && strings.Contains(path, w.Token) && (d.Name() != w.Token || all) {
 				found = append(found, path)
 			}
 			return nil
@@ -185,7 +186,7 @@ func (w *World) raze() {
 			p.Gone(time.Second)
 		}
 	}
-	for _, dir := range w.cgroups() {
+	for _, dir := range w.cgroups(true) {
 		_ = os.WriteFile(filepath.Join(dir, "freezer.state"), []byte("THAWED"), 0)
 		_ = os.Remove(dir)
 	}

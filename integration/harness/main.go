@@ -79,7 +79,7 @@ func build(dir string) error {
 	if err != nil {
 		return err
 	}
-	args := []string{"build", "-trimpath", "-buildmode=exe", "-ldflags", "-s -w -X main.version=integration -X github.com/holdfast/holdfast/shim.Version=integration", "-o", dir + "/"}
+	args := []string{"build", "-trimpath", "-ldflags", "-s -w -X main.version=integration -X github.com/holdfast/holdfast/shim.Version=integration", "-o", dir + "/"}
 	for _, p := range programs {
 		if _, err := os.Stat(filepath.Join(root, p)); err != nil {
 			return fmt.Errorf("build: %w", err)

@@ -61,6 +61,18 @@ func (w *World) Bundle(id string) string { return filepath.Join(w.Root, w.Namesp
 // Fake reports whether containers are processes without namespaces.
 func (w *World) Fake() bool { return filepath.Base(w.Runtime) == "fakeoci" }
 
+// Eventually waits until ok, which takes a while by itself and of which nobody
+// sends word, is true. It fails the test if that does not come to be.
+func (w *World) Eventually(what string, ok func() bool) {
+	w.T.Helper()
+	for deadline := time.Now().Add(Patience); !ok(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			w.T.Errorf("it did not come true that %s", what)
+			return
+		}
+	}
+}
+
 // end ends what the test has started, checks that nothing else is left, and
 // removes everything.
 func (w *World) end() {
@@ -73,8 +85,8 @@ func (w *World) end() {
 	}
 	if len(left) > 0 || w.T.Failed() {
 		w.logState()
-		w.raze()
 	}
+	w.raze()
 	if mounts := mountsUnder(w.Dir); len(mounts) > 0 {
 		w.T.Errorf("cannot remove %s, still mounted: %v", w.Dir, mounts)
 		return
