@@ -1,7 +1,8 @@
 #!/bin/sh
 # The point of it all in a minute, on real containers: run as `make demo`, as
 # root. Every step shows the command and what came of it; a step whose result is
-# not what it should be ends the demo with an error. Nothing is left behind.
+# not what it should be ends the demo with an error. Nothing is left behind but the root file
+# system, in .cache/rootfs.
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -13,6 +14,7 @@ if [ -t 1 ]; then bold=$(printf '\033[1m') plain=$(printf '\033[0m'); fi
 
 clean() {
 	holdfast ps -aq | xargs -r holdfast rm -f >/dev/null || true
+	cd /
 	if grep -q " $dir" /proc/self/mountinfo; then
 		echo "demo: something is still mounted below $dir, so it is left there" >&2
 	else
@@ -23,7 +25,16 @@ trap clean EXIT
 trap 'exit 130' INT TERM
 
 say() { printf '\n%s# %s%s\n' "$bold" "$*" "$plain"; }
-show() { printf '%s$ %s%s\n' "$bold" "$*" "$plain"; "$@"; }
+# show COMMAND...: prints it as one would type it, and runs it.
+show() {
+	line=
+	for arg; do
+		case $arg in *[!A-Za-z0-9_/.:=-]* | '') arg="'$arg'" ;; esac
+		line="$line $arg"
+	done
+	printf '%s$%s%s\n' "$bold" "$line" "$plain"
+	"$@"
+}
 fail() { echo "demo: $*" >&2; exit 1; }
 # eventually COMMAND...: waits, a few seconds at most, until it succeeds.
 eventually() {
@@ -38,11 +49,16 @@ eventually() {
 counted() { [ "$(holdfast logs -n 1 "$1")" -ge "$2" ]; }
 # shim ID: the pid of the container's shim.
 shim() { holdfast inspect --json "$1" | sed 's/.*"shim":{"pid":\([0-9]*\).*/\1/'; }
-# parent PID: the name of its parent.
-parent() { cat "/proc/$(awk '/^PPid:/ {print $2}' "/proc/$1/status")/comm"; }
+# parent PID: the pid of its parent.
+parent() { awk '/^PPid:/ {print $2}' "/proc/$1/status"; }
 
 say "a root file system of one program"
-root=$dir/rootfs
+cd "$dir"
+# It stays, for the README's commands; the container's processes only read it.
+kept=$here/../../.cache/rootfs
+mkdir -p "$kept"
+ln -s "$kept" rootfs
+root=rootfs
 mkdir -p "$root/bin" "$root/tmp" "$root/proc" "$root/dev" "$root/sys" "$root/etc"
 cp "$(command -v busybox)" "$root/bin/busybox"
 for applet in $("$root/bin/busybox" --list); do
@@ -78,7 +94,7 @@ eventually grep -q 3 "$dir/fore"
 show kill -9 $manager
 wait $manager 2>/dev/null || true
 pid=$(shim fore)
-echo "its shim, pid $pid, lives on, child of $(parent "$pid"); so does the container:"
+echo "its shim, pid $pid, lives on, now a child of process $(parent "$pid"); and so does the container:"
 show holdfast ps
 said=$(wc -l <"$dir/fore")
 say "another holdfast connects: the count has gone on meanwhile"
@@ -89,11 +105,11 @@ show holdfast exec fore /bin/echo "still at your service"
 if [ -n "$criu" ]; then
 	say "checkpoint: a process becomes files, restore: it goes on where it was"
 	eventually counted count 5
-	show holdfast checkpoint count "$dir/image"
+	show holdfast checkpoint count image
 	before=$(holdfast logs -n 1 count)
 	show holdfast ps -a
-	du -sh "$dir/image" | sed "s|$dir/||"
-	show holdfast restore -d count "$dir/image"
+	du -sh image
+	show holdfast restore -d count image
 	eventually counted count $((before + 5))
 	echo "it had counted to $before, and went on:"
 	show holdfast logs -n 5 count
