@@ -69,7 +69,7 @@ func roots() []scenario {
 
 // writeBundle makes an OCI bundle as `runc spec` might, with a root file system
 // beside its config.json.
-func writeBundle(t *testing.T, w *harness.World, dir string, args ...string) {
+func writeBundle(t testing.TB, w *harness.World, dir string, args ...string) {
 	t.Helper()
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		t.Fatal(err)
