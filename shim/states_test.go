@@ -81,11 +81,7 @@ var requests = []asked{
 	{"Wait", func(s *driven, ctx context.Context) error {
 		short, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
 		defer cancel()
-		err := drop(s.Wait(short, &task.WaitRequest{ID: s.id}))
-		if errors.Is(err, context.DeadlineExceeded) { // the client may be quicker than the shim
-			err = wire.Errorf(wire.DeadlineExceeded, "")
-		}
-		return err
+		return timedOut(drop(s.Wait(short, &task.WaitRequest{ID: s.id})))
 	}},
 	{"Connect", func(s *driven, ctx context.Context) error {
 		return drop(s.Connect(ctx, &task.ConnectRequest{ID: s.id}))
@@ -93,6 +89,15 @@ var requests = []asked{
 	{"Shutdown", func(s *driven, ctx context.Context) error {
 		return drop(s.Shutdown(ctx, &task.ShutdownRequest{ID: s.id, Now: true}))
 	}},
+}
+
+// timedOut makes no difference between a deadline that the shim notices and one
+// that the client is quicker to notice.
+func timedOut(err error) error {
+	if errors.Is(err, context.DeadlineExceeded) {
+		return wire.Errorf(wire.DeadlineExceeded, "")
+	}
+	return err
 }
 
 // rows are the answers of one state; an RPC that is not there is not tried in
