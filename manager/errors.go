@@ -11,23 +11,23 @@ import (
 // Outcomes that a caller decides on; test with errors.Is. The text of the error
 // that wraps them names the object.
 var (
-	ErrNotFound   = errors.New("not found")                 // no such container, exec or process
-	ErrExists     = errors.New("already exists")            // the id is taken
-	ErrInvalid    = errors.New("invalid")                   // an argument, a spec or a record that cannot be
-	ErrInvalidID  = errors.New("invalid id")                // see bundle.CheckID
-	ErrNoTask     = errors.New("no task")                   // the container has not been run, or its last run was deleted
-	ErrTaskExists = errors.New("task exists")               // one run at a time; delete the last one first
-	ErrState      = errors.New("wrong state")               // e.g. resume of what is not paused
-	ErrRunning    = errors.New("still running")             // delete without force
-	ErrExited     = errors.New("process has exited")        // signal, resize or attach came too late
-	ErrShimDead   = errors.New("shim is dead")              // it ended without a record of the container's exit
-	ErrTimeout    = errors.New("shim did not answer")       // alive or not, it missed the deadline
-	ErrBusy       = errors.New("locked by someone else")    // another manager is creating, running or deleting it
-	ErrNoShim     = errors.New("shim binary not found")     // see WithShim
-	ErrNoRuntime  = errors.New("OCI runtime not found")     // see WithRuntime
-	ErrMounted    = errors.New("mounts remain")             // delete would reach into another file system
-	ErrDetached   = errors.New("detached")                  // Attachment.Wait after Close
-	ErrLagging    = errors.New("attach client fell behind") // Attachment.Wait: dropped by the shim
+	ErrNotFound   = errors.New("not found")              // no such container, exec or process
+	ErrExists     = errors.New("already exists")         // the id is taken
+	ErrInvalid    = errors.New("invalid")                // an argument, a spec or a record that cannot be
+	ErrInvalidID  = errors.New("invalid id")             // see bundle.CheckID
+	ErrNoTask     = errors.New("no task")                // the container has not been run, or its last run was deleted
+	ErrTaskExists = errors.New("task exists")            // one run at a time; delete the last one first
+	ErrState      = errors.New("wrong state")            // e.g. resume of what is not paused
+	ErrRunning    = errors.New("still running")          // delete without force
+	ErrExited     = errors.New("process has exited")     // signal, resize or attach came too late
+	ErrShimDead   = errors.New("shim is dead")           // it ended without a record of the container's exit
+	ErrTimeout    = errors.New("shim did not answer")    // alive or not, it missed the deadline
+	ErrBusy       = errors.New("locked by someone else") // another manager is creating, running or deleting it
+	ErrNoShim     = errors.New("shim binary not found")  // see WithShim
+	ErrNoRuntime  = errors.New("OCI runtime not found")  // see WithRuntime
+	ErrMounted    = errors.New("mounts remain")          // delete would reach into another file system
+	ErrDetached   = errors.New("detached")               // Attachment.Wait after Close
+	ErrLagging    = errors.New("fell behind")            // an attach client that was dropped, or a reader of events
 )
 
 // StartError says that the OCI runtime could not make a process run.

@@ -1,6 +1,7 @@
 package manager_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -62,16 +63,31 @@ func TestFollowerMissesNothingAcrossRotation(t *testing.T) {
 				end <- err
 				return
 			}
-			seen <- e.Seq
+			select {
+			case seen <- e.Seq:
+			case <-ctx.Done():
+			}
 		}
 	}()
-	const n, ahead = 300, 50 // 9 MiB, two rotations, and less than one of them unread
-	long := strings.Repeat("x", 32<<10)
-	window := make(chan struct{}, ahead)
+	// Padding that no reader takes for an event brings the file to its limit, so
+	// that it is rotated in the midst of each round.
+	const rounds, each = 4, 20
+	const n = rounds * each
+	padding := append(bytes.Repeat([]byte("x"), bundle.FeedLimit-1000), '\n')
+	window := make(chan struct{}, each/2) // never two rotations ahead of the reader
 	go func() {
 		for i := range uint64(n) {
-			window <- struct{}{}
-			e := bundle.Event{Seq: i + 1, Time: time.Now(), ID: "a", Topic: bundle.TopicCreate, Bundle: long}
+			select {
+			case window <- struct{}{}:
+			case <-ctx.Done():
+				return
+			}
+			if i%each == 0 {
+				if err := appendTo(filepath.Join(dir, bundle.FeedFile), padding); err != nil {
+					t.Error(err)
+				}
+			}
+			e := bundle.Event{Seq: i + 1, Time: time.Now(), ID: "a", Topic: bundle.TopicCreate}
 			if err := bundle.AppendFeed(dir, e.Encode()); err != nil {
 				t.Error(err)
 			}
@@ -105,9 +121,18 @@ func TestFollowerMissesNothingAcrossRotation(t *testing.T) {
 		}
 		count++
 	}
-	if count < (4<<20)/(40<<10) || count > n {
-		t.Errorf("%d events of history", count)
+	if count < each || count >= n {
+		t.Errorf("%d events of history, of %d", count, n)
 	}
+}
+
+func appendTo(path string, b []byte) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(b)
+	return errors.Join(err, f.Close())
 }
 
 // criLine is one line of a log.
