@@ -147,7 +147,10 @@ func closeTerminal(t *testing.T, r *rand.Rand) {
 // actors attach, type, read a little or nothing, and leave.
 func actors(t *testing.T, s *Stdio, r *rand.Rand, wg *sync.WaitGroup) {
 	for range 1 + r.IntN(4) {
-		o := AttachOptions{Stdin: r.IntN(2) == 0, Stdout: r.IntN(3) > 0, Stderr: r.IntN(3) > 0, Sync: r.IntN(2) == 0, ReplayBytes: r.Int64N(3) * 5000}
+		o := AttachOptions{
+			Stdin: r.IntN(2) == 0, Stdout: r.IntN(3) > 0, Stderr: r.IntN(3) > 0,
+			Sync: r.IntN(2) == 0, ReplayBytes: r.Int64N(3) * 5000,
+		}
 		seed := r.Uint64()
 		wg.Go(func() {
 			r := rand.New(rand.NewPCG(seed, 1))

@@ -118,10 +118,6 @@ func checkLeaks(t *testing.T) {
 		if now := openFDs(t); len(now) > fds {
 			t.Errorf("%d descriptors before, %d after: %v", fds, len(now), now)
 		}
-		if t.Failed() {
-			buf := make([]byte, 1<<16)
-			t.Logf("%s", buf[:runtime.Stack(buf, true)])
-		}
 	})
 }
 
@@ -143,7 +139,8 @@ func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(patience); !ok(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("not within %v: %s", patience, what)
+			buf := make([]byte, 1<<16)
+			t.Fatalf("not within %v: %s\n%s", patience, what, buf[:runtime.Stack(buf, true)])
 		}
 	}
 }
