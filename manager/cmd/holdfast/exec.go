@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/holdfast/holdfast/manager"
 	"github.com/spf13/pflag"
@@ -69,10 +70,15 @@ func (c *cli) exec(ctx context.Context, task *manager.Task, s *session, cfg mana
 	return c.exitStatus(task.ID(), end.exit)
 }
 
+// forgetTime bounds the deletion of an exec's record. The shim waits for output
+// that is still to come, up to a second before its caller's patience ends; all
+// that we wanted has come by then.
+const forgetTime = 4 * time.Second
+
 // forget deletes the record of an exec. When it cannot be had any more, the
 // container is gone and with it the record.
 func (c *cli) forget(e *manager.Exec) {
-	ctx, cancel := context.WithTimeout(context.Background(), undoTime)
+	ctx, cancel := context.WithTimeout(context.Background(), forgetTime)
 	defer cancel()
 	_, err := e.Delete(ctx)
 	if err != nil && !errors.Is(err, manager.ErrNotFound) && !errors.Is(err, manager.ErrNoTask) && !errors.Is(err, manager.ErrShimDead) {

@@ -83,14 +83,18 @@ func TestScripts(t *testing.T) {
 
 func setupScript(env *testscript.Env, rootfs, runtime string) error {
 	root := filepath.Join(env.WorkDir, "root")
+	namespace := fmt.Sprintf("cli%d-%s-%s", os.Getpid(), runtime, filepath.Base(env.WorkDir))
 	env.Vars = append(env.Vars,
 		"PATH="+filepath.Dir(harness.Binary("holdfast"))+":"+os.Getenv("PATH"),
-		"HOLDFAST_ROOT="+root, "HOLDFAST_RUNTIME="+runtime, "ROOTFS="+rootfs, "RUNTIME="+runtime,
+		"HOLDFAST_ROOT="+root, "HOLDFAST_NAMESPACE="+namespace, "HOLDFAST_RUNTIME="+runtime, "ROOTFS="+rootfs, "RUNTIME="+runtime,
 	)
 	env.Defer(func() {
-		out, _ := exec.Command(harness.Binary("holdfast"), "--root", root, "ps", "-aq").Output()
+		holdfast := func(args ...string) ([]byte, error) {
+			return exec.Command(harness.Binary("holdfast"), append([]string{"--root", root, "--namespace", namespace}, args...)...).CombinedOutput()
+		}
+		out, _ := holdfast("ps", "-aq")
 		for _, id := range strings.Fields(string(out)) {
-			if text, err := exec.Command(harness.Binary("holdfast"), "--root", root, "rm", "-f", id).CombinedOutput(); err != nil {
+			if text, err := holdfast("rm", "-f", id); err != nil {
 				env.T().Log("rm -f", id, err, string(text))
 			}
 		}
@@ -122,9 +126,9 @@ func scriptRun(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 func scriptGone(ts *testscript.TestScript, _ bool, args []string) {
-	root := ts.Getenv("HOLDFAST_ROOT")
-	left := traces(filepath.Join(root, "default", args[0]))
-	if _, err := os.Stat(filepath.Join(root, "default", args[0])); err == nil {
+	dir := filepath.Join(ts.Getenv("HOLDFAST_ROOT"), ts.Getenv("HOLDFAST_NAMESPACE"), args[0])
+	left := traces(dir)
+	if _, err := os.Stat(dir); err == nil {
 		left = append(left, "its directory")
 	}
 	if len(left) > 0 {

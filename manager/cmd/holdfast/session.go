@@ -112,7 +112,7 @@ func (s *session) hold(ctx context.Context, p process, name string, start func(c
 	}
 	defer att.Close()
 	if start != nil {
-		if err := start(ctx); err != nil {
+		if err := s.begin(ctx, start); err != nil {
 			return ending{}, &notStarted{err}
 		}
 	}
@@ -122,6 +122,29 @@ func (s *session) hold(ctx context.Context, p process, name string, start func(c
 	defer s.follow(ctx, p)()
 	return s.await(ctx, p, att)
 }
+
+// startGrace is how long a start that the user has interrupted may take to
+// come to its end, so that we know whether the process runs.
+const startGrace = 5 * time.Second
+
+// begin starts the process. A signal meanwhile counts as if it had come just
+// before, where it would have been passed on, and just after, where it leaves
+// the process alone.
+func (s *session) begin(ctx context.Context, start func(context.Context) error) error {
+	calm, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(startGrace, cancel) })()
+	if err := start(calm); err != nil {
+		return err
+	}
+	if s.forwards() {
+		return context.Cause(ctx)
+	}
+	return nil
+}
+
+// forwards reports whether signals go to the process.
+func (s *session) forwards() bool { return s.sigProxy && !s.tty }
 
 // streams returns what the attachment copies from and to.
 func (s *session) streams() manager.AttachConfig {
@@ -222,7 +245,7 @@ func (s *session) drain(ctx context.Context, att *manager.Attachment) error {
 // own. With one, a signal to holdfast ends holdfast alone; keys reach the
 // process as bytes.
 func (s *session) proxy(ctx context.Context, p process, name string) (stop func()) {
-	if s.tty || !s.sigProxy {
+	if !s.forwards() {
 		return func() {}
 	}
 	interrupts := 0
