@@ -1,8 +1,8 @@
 #!/bin/sh
 # The point of it all in a minute, on real containers: run as `make demo`, as
 # root. Every step shows the command and what came of it; a step whose result is
-# not what it should be ends the demo with an error. Nothing is left behind but the root file
-# system, in .cache/rootfs.
+# not what it should be ends the demo with an error. Nothing is left behind but
+# the root file system, .cache/rootfs.
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -62,7 +62,7 @@ root=rootfs
 mkdir -p "$root/bin" "$root/tmp" "$root/proc" "$root/dev" "$root/sys" "$root/etc"
 cp "$(command -v busybox)" "$root/bin/busybox"
 for applet in $("$root/bin/busybox" --list); do
-	[ "$applet" = busybox ] || ln -s busybox "$root/bin/$applet"
+	[ "$applet" = busybox ] || ln -sf busybox "$root/bin/$applet"
 done
 ls "$root" | xargs
 show holdfast version
