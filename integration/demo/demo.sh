@@ -53,11 +53,9 @@ shim() { holdfast inspect --json "$1" | sed 's/.*"shim":{"pid":\([0-9]*\).*/\1/'
 parent() { awk '/^PPid:/ {print $2}' "/proc/$1/status"; }
 
 say "a root file system of one program"
-cd "$dir"
-# It stays, for the README's commands; the container's processes only read it.
-kept=$here/../../.cache/rootfs
-mkdir -p "$kept"
-ln -s "$kept" rootfs
+# It stays, for the README's commands; what runs here only reads it.
+mkdir -p "$here/../../.cache"
+cd "$here/../../.cache"
 root=rootfs
 mkdir -p "$root/bin" "$root/tmp" "$root/proc" "$root/dev" "$root/sys" "$root/etc"
 cp "$(command -v busybox)" "$root/bin/busybox"
@@ -105,11 +103,11 @@ show holdfast exec fore /bin/echo "still at your service"
 if [ -n "$criu" ]; then
 	say "checkpoint: a process becomes files, restore: it goes on where it was"
 	eventually counted count 5
-	show holdfast checkpoint count image
+	show holdfast checkpoint count "$dir/image"
 	before=$(holdfast logs -n 1 count)
 	show holdfast ps -a
-	du -sh image
-	show holdfast restore -d count image
+	du -sh "$dir/image"
+	show holdfast restore -d count "$dir/image"
 	eventually counted count $((before + 5))
 	echo "it had counted to $before, and went on:"
 	show holdfast logs -n 5 count
