@@ -20,12 +20,17 @@ package main
 import (
 	"context"
 	"errors"
+	"io"
 	"os"
 
+	"github.com/sirupsen/logrus"
 	"github.com/spf13/pflag"
 )
 
-func main() { os.Exit(run(os.Args[1:], machine())) }
+func main() {
+	logrus.SetOutput(io.Discard) // the ttrpc library's; what matters comes back as an error
+	os.Exit(run(os.Args[1:], machine()))
+}
 
 // run executes one command line and returns the exit status of the process.
 func run(args []string, w world) int {

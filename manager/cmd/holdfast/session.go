@@ -111,25 +111,26 @@ func (s *session) hold(ctx context.Context, p process, name string, start func(c
 		return ending{}, &notStarted{err}
 	}
 	defer att.Close()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	begun := make(chan struct{})
+	defer s.proxy(ctx, p, name, begun)()
 	if start != nil {
 		if err := s.begin(ctx, start); err != nil {
 			return ending{}, &notStarted{err}
 		}
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	defer s.proxy(ctx, p, name)()
+	close(begun)
 	defer s.follow(ctx, p)()
 	return s.await(ctx, p, att)
 }
 
-// startGrace is how long a start that the user has interrupted may take to
-// come to its end, so that we know whether the process runs.
+// startGrace is how long a start may go on after the user has interrupted it,
+// so that we know whether the process runs.
 const startGrace = 5 * time.Second
 
-// begin starts the process. A signal meanwhile counts as if it had come just
-// before, where it would have been passed on, and just after, where it leaves
-// the process alone.
+// begin starts the process; a signal does not cut that in two. Where signals
+// are passed on, one that came before is the end of it.
 func (s *session) begin(ctx context.Context, start func(context.Context) error) error {
 	calm, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
@@ -242,14 +243,18 @@ func (s *session) drain(ctx context.Context, att *manager.Attachment) error {
 }
 
 // proxy passes signals on to the process as long as it has no terminal of its
-// own. With one, a signal to holdfast ends holdfast alone; keys reach the
-// process as bytes.
-func (s *session) proxy(ctx context.Context, p process, name string) (stop func()) {
+// own; those that come before begun is closed are kept until then. With a
+// terminal, a signal to holdfast ends holdfast alone; keys reach the process as
+// bytes.
+func (s *session) proxy(ctx context.Context, p process, name string, begun <-chan struct{}) (stop func()) {
 	if !s.forwards() {
 		return func() {}
 	}
 	interrupts := 0
 	s.c.signals.forward(func(sig syscall.Signal) {
+		if !s.ready(ctx, begun, sig) {
+			return
+		}
 		err := p.Kill(ctx, sig)
 		if err != nil && !errors.Is(err, manager.ErrExited) && !errors.Is(err, manager.ErrNotFound) && ctx.Err() == nil {
 			s.c.ui.say("pass on %s: %v", signalName(sig), err)
@@ -262,6 +267,21 @@ func (s *session) proxy(ctx context.Context, p process, name string) (stop func(
 		}
 	})
 	return func() { s.c.signals.forward(nil) }
+}
+
+// ready waits until the process runs and reports whether it does. A start that
+// takes too long is given up, since the user wants to end it.
+func (s *session) ready(ctx context.Context, begun <-chan struct{}, sig syscall.Signal) bool {
+	late := time.NewTimer(startGrace)
+	defer late.Stop()
+	select {
+	case <-begun:
+		return true
+	case <-late.C:
+		s.c.signals.cancel(&interrupted{sig})
+	case <-ctx.Done():
+	}
+	return false
 }
 
 // meter tells how long it is ago that output moved.
