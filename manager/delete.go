@@ -95,21 +95,19 @@ func (c *Container) deleteRun(ctx context.Context, force bool) (Exit, error) {
 		if !force {
 			return Exit{}, fmt.Errorf("it is %s: %w", status.State, ErrRunning)
 		}
-		if err := t.end(ctx); err != nil && !errors.Is(err, ErrShimDead) && !errors.Is(err, ErrTimeout) {
-			return Exit{}, err
-		}
+		err = t.end(ctx)
 	case StateUnknown:
-		if !force {
-			return Exit{}, status.Err
-		}
+		err = status.Err
 	}
-	if err := c.deleteByShim(ctx); err != nil {
-		if status.State != StateStopped && !force {
-			return Exit{}, err
-		}
-		if err := c.deleteWithoutShim(ctx, d.task.ShimPID); err != nil {
-			return Exit{}, err
-		}
+	if err == nil {
+		err = c.deleteByShim(ctx)
+	}
+	// A shim that is dead, or so sick that it does not answer, is not asked again.
+	if err != nil && ctx.Err() == nil && (force || status.State == StateStopped) {
+		err = c.deleteWithoutShim(ctx, d.task.ShimPID)
+	}
+	if err != nil {
+		return Exit{}, err
 	}
 	exit := Exit{Code: unknownCode, Reason: "it was deleted before it was seen to end"}
 	if e, err := t.record(); err == nil {

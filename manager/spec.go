@@ -1,6 +1,7 @@
 package manager
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -41,19 +42,16 @@ func (m *Manager) DefaultSpec(id, rootfs string, cfg SpecConfig) (*specs.Spec, e
 // defaultSpec is DefaultSpec with a root path that need not exist yet and the
 // directories where its files are now.
 func (m *Manager) defaultSpec(id, rootPath string, roots []string, rt Runtime, cfg SpecConfig) (*specs.Spec, error) {
-	account := account{home: "/"}
-	if cfg.User != "" {
-		var err error
-		if account, err = lookupUser(roots, cfg.User); err != nil {
-			return nil, fmt.Errorf("make spec: %w", err)
-		}
+	account, err := lookupUser(roots, cmp.Or(cfg.User, "0"))
+	if err != nil && cfg.User != "" { // root needs no entry, nor files that can be read
+		return nil, fmt.Errorf("make spec: %w", err)
 	}
-	env := []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
+	env := []string{
+		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+		"HOME=" + cmp.Or(account.home, "/"),
+	}
 	if cfg.Terminal {
 		env = append(env, "TERM=xterm")
-	}
-	if cfg.User != "" {
-		env = append(env, "HOME="+account.home)
 	}
 	args := cfg.Args
 	if len(args) == 0 {

@@ -243,6 +243,29 @@ func TestHungShimDelaysNobodyElse(t *testing.T) {
 	}
 }
 
+func TestForceDeletesWithoutHungShim(t *testing.T) {
+	m, l := open(t, manager.WithShim("/bin/true"))
+	l.setup = func(s *fakeShim) {
+		s.fault = func(method string) error {
+			if method == "Create" || method == "Start" {
+				return nil
+			}
+			return errSilent
+		}
+	}
+	c, tk := run(t, m, "hung")
+	begin := time.Now()
+	if _, err := tk.Delete(t.Context()); !errors.Is(err, manager.ErrTimeout) {
+		t.Errorf("Delete: %v", err)
+	}
+	if err := c.Delete(t.Context(), manager.Force()); err != nil {
+		t.Errorf("Delete by force: %v", err)
+	}
+	if took := time.Since(begin); took > 3*time.Second {
+		t.Errorf("it took %v", took)
+	}
+}
+
 func TestConnectionClosedMidCallIsDialledAgain(t *testing.T) {
 	leaks(t)
 	m, l := open(t)
