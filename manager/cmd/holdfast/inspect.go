@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -96,9 +95,6 @@ func setupUpdate(fs *pflag.FlagSet) action {
 			return err
 		}
 		defer ct.Close()
-		if err := task.Update(ctx, r); err != nil {
-			return fmt.Errorf("update %s: %w", args[0], err)
-		}
-		return nil
+		return task.Update(ctx, r)
 	}
 }

@@ -234,11 +234,13 @@ func (c *cli) printExit(id, exec string, e manager.Exit) error {
 		}
 	}
 	switch {
-	case !e.Known:
+	case e.Failed, e.Known:
+		if !c.json {
+			c.ui.line("%d", e.Code)
+		}
+	default:
 		c.ui.say("unknown: %s", e.Reason)
 		return status(exitOurs)
-	case !c.json:
-		c.ui.line("%d", e.Code)
 	}
 	return status(e.Code)
 }

@@ -163,6 +163,9 @@ func setupTop(fs *pflag.FlagSet) action {
 		if err != nil {
 			return err
 		}
+		if len(pids) == 0 {
+			return fmt.Errorf("list processes of %s: it does not run", args[0])
+		}
 		return c.printTop(readProcs(pids), *full)
 	}
 }

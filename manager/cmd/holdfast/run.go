@@ -166,6 +166,10 @@ func (c *cli) printID(id, exec string) error {
 
 // exitStatus turns the end of a process into the end of holdfast.
 func (c *cli) exitStatus(name string, e manager.Exit) error {
+	if e.Failed {
+		c.ui.say("%s: %s", name, e.Reason)
+		return status(e.Code)
+	}
 	if !e.Known {
 		c.ui.say("%s: exit status unknown: %s", name, e.Reason)
 		return status(exitOurs)

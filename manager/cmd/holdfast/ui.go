@@ -287,6 +287,8 @@ func stateText(s manager.Status) string {
 		return string(s.State)
 	}
 	switch e := s.Exit; {
+	case e.Failed:
+		return fmt.Sprintf("failed (%d)", e.Code)
 	case !e.Known:
 		return "stopped (unknown)"
 	case e.OOM && e.Signal == syscall.SIGKILL:
