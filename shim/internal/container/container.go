@@ -86,6 +86,7 @@ type Container struct {
 	task    bundle.Task    // what is on disk about this run
 	cgroup  *cgroup.Cgroup // nil until init exists
 	pausing bool           // the OCI runtime is freezing; shown by State
+	doomed  bool           // SIGKILL came while pausing: it takes effect only if somebody thaws
 	thawed  bool           // somebody has seen to it that a frozen container can die
 	dumping bool           // a checkpoint that ends the container is under way
 	torn    bool           // the OCI runtime has forgotten it and the rootfs is unmounted

@@ -23,8 +23,10 @@ func (c *Container) Kill(ctx context.Context, execID string, sig unix.Signal, al
 	if err != nil {
 		return err
 	}
+	fatal := execID == "" && sig == unix.SIGKILL
 	c.mu.Lock()
 	st, proc, cg, frozen := p.state, p.proc, c.cgroup, c.init.state == paused
+	c.doomed = c.doomed || fatal && c.pausing
 	c.mu.Unlock()
 	all = all && execID == ""
 	switch {
@@ -48,7 +50,7 @@ func (c *Container) Kill(ctx context.Context, execID string, sig unix.Signal, al
 	case err != nil:
 		return fmt.Errorf("kill: %w", err)
 	}
-	if frozen && sig == unix.SIGKILL {
+	if frozen && fatal { // an exec's death has to wait for the others' resume
 		return c.thawDying(ctx)
 	}
 	return nil
@@ -150,12 +152,16 @@ func (c *Container) change(ctx context.Context, verb string, e event, topic stri
 	if moved {
 		c.init.state = from.after(e)
 	}
+	doomed := moved && e == evPause && c.doomed
 	c.mu.Unlock()
 	if err != nil {
 		return c.runtimeError(err)
 	}
 	if moved { // else init ended meanwhile, and that is the news
 		c.emit(bundle.Event{Topic: topic})
+	}
+	if doomed {
+		return c.thawDying(ctx)
 	}
 	return nil
 }
