@@ -165,7 +165,7 @@ func (c *client) read() {
 	c.early = nil
 	for err == nil {
 		var b []byte
-		if b, err = c.src.next(func() {}); err == nil {
+		if b, err = c.src.next(nothing, nothing); err == nil {
 			err = frames.feed(b, c.frame)
 		}
 	}
@@ -176,6 +176,9 @@ func (c *client) read() {
 	c.mu.Unlock()
 	c.conn.SetWriteDeadline(longAgo) // a write in progress has nobody to read it
 }
+
+// nothing is to be done at the steps of a read.
+func nothing() {}
 
 // frame takes a frame's data, or part of it. Of a client that did not ask for
 // stdin, or when there is none, it is ignored. The wait for a process that

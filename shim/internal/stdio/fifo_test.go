@@ -328,7 +328,7 @@ func TestIdleStreamHoldsNoBuffer(t *testing.T) {
 		child.Write(noise(1, 10_000))
 		pauses := 0
 		for pauses == 0 {
-			b, err := src.next(func() {
+			b, err := src.next(nothing, func() {
 				pauses++
 				c.pause()
 				if src.buf != nil || c.out != nil || cap(c.part) > 1<<10 {

@@ -81,7 +81,7 @@ func (in *input) connect(dst *os.File) {
 // closed its end; then the FIFO loses its reader.
 func (in *input) pump() {
 	for {
-		b, err := in.src.next(func() {})
+		b, err := in.src.next(nothing, nothing)
 		if err != nil || in.write(b) != nil {
 			break
 		}

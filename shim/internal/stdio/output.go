@@ -17,6 +17,7 @@ type output struct {
 	noSplice bool        // splice(2) refused: not again
 	sinks    []sink
 	hub      *hub
+	rest     rest
 
 	in, lost atomic.Uint64
 }
@@ -25,6 +26,7 @@ type output struct {
 func (o *output) pump() {
 	for o.src != nil && o.step() {
 	}
+	o.rest.begin() // from here on the source may be closed
 	if o.src != nil {
 		o.src.drop()
 	}
@@ -35,6 +37,7 @@ func (o *output) pump() {
 		o.src.file.Close()
 	}
 	o.hub.endStream(o.kind)
+	o.rest.end()
 }
 
 // step moves what is there, or waits for more. It chooses the way anew each
@@ -44,7 +47,7 @@ func (o *output) step() (more bool) {
 		o.src.drop()
 		return o.splice(t)
 	}
-	b, err := o.src.next(o.pause)
+	b, err := o.src.next(o.rest.begin, o.pause)
 	if err != nil {
 		return false
 	}
@@ -60,6 +63,7 @@ func (o *output) pause() {
 	for _, s := range o.sinks {
 		o.lose(s.pause())
 	}
+	o.rest.pause()
 }
 
 func (o *output) lose(n int) { o.lost.Add(uint64(n)) }
@@ -92,7 +96,10 @@ func (o *output) splice(t *target) (more bool) {
 		if changed = o.direct() == nil; changed {
 			return true
 		}
-		state = try()
+		o.rest.begin()
+		if state = try(); state == pipeEmpty {
+			o.rest.pause()
+		}
 		return state != pipeEmpty
 	})
 	if rerr == nil && !changed && state == pipeHasData { // the FIFO is full

@@ -40,12 +40,14 @@ func newSource(f *os.File, fd int) (*source, error) {
 
 // next waits for data and returns what there is, at most bufferSize. The slice is
 // good until the following call. io.EOF is the end; any other error too.
-// pause is called each time before it waits, without a buffer held.
-func (s *source) next(pause func()) ([]byte, error) {
+// begin is called before each attempt to read, pause each time before it
+// waits, without a buffer held.
+func (s *source) next(begin, pause func()) ([]byte, error) {
 	var n int
 	var err error
 	for {
 		rerr := s.raw.Read(func(fd uintptr) bool {
+			begin()
 			n, err = s.read(int(fd))
 			if err != unix.EAGAIN {
 				return true
