@@ -119,6 +119,7 @@ const (
 type journal struct {
 	mu      sync.Mutex
 	seq     uint64
+	ended   bool // the container is deleted: whatever is late is no news any more
 	publish func(bundle.Event)
 }
 
@@ -126,6 +127,10 @@ type journal struct {
 func (c *Container) emit(e bundle.Event) {
 	c.events.mu.Lock()
 	defer c.events.mu.Unlock()
+	if c.events.ended {
+		return
+	}
+	c.events.ended = e.Topic == bundle.TopicDelete && e.ExecID == ""
 	c.events.seq++
 	e.Seq = c.events.seq
 	e.Time = time.Now()

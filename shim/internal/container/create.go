@@ -46,6 +46,10 @@ func Create(ctx context.Context, cfg Config, req CreateRequest) (_ *Container, e
 		}
 	}
 	c := newContainer(cfg, req, spec)
+	// How an earlier run of this id ended says nothing of this one.
+	if err := os.Remove(c.path(bundle.ExitFile)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("create container: %w", err)
+	}
 	if err := c.record(func(t *bundle.Task) { t.Phase = bundle.PhaseCreating }); err != nil { // step 1
 		return nil, err
 	}

@@ -40,15 +40,26 @@ func (c *Container) watch(p *process) {
 	if p.execID == "" {
 		c.waitExecs()
 	}
-	c.emit(bundle.Event{ // 4
-		Topic: bundle.TopicExit, ExecID: p.execID, PID: rec.PID,
-		Known: rec.Known, Code: rec.Code, Signal: rec.Signal(), Reason: rec.Reason, ExitedAt: rec.ExitedAt,
-	})
+	if p.execID == "" || c.hasStarted(p) {
+		c.emit(bundle.Event{ // 4
+			Topic: bundle.TopicExit, ExecID: p.execID, PID: rec.PID,
+			Known: rec.Known, Code: rec.Code, Signal: rec.Signal(), Reason: rec.Reason, ExitedAt: rec.ExitedAt,
+		})
+	}
 	close(p.announced)
 	if p.execID == "" && !c.req.Linger {
 		c.retire()
 	}
 	c.cfg.Changed()
+}
+
+// hasStarted reports whether a start of p was announced: the OCI runtime may
+// fail when the process of an exec is there already, and then nobody has heard
+// of it.
+func (c *Container) hasStarted(p *process) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return !p.startedAt.IsZero()
 }
 
 // exitRecord is what is known about the end of p.
@@ -60,6 +71,9 @@ func (c *Container) exitRecord(p *process, e reaper.Exit) bundle.Exit {
 		Known: e.Known, Status: e.Status, Reason: e.Reason, Code: e.Code(),
 		CreatedAt: p.createdAt, StartedAt: p.startedAt, ExitedAt: e.At,
 		User: e.Rusage.User, System: e.Rusage.System, MaxRSS: e.Rusage.MaxRSS,
+	}
+	if p.isStarting() { // it was quicker than the OCI runtime's word that it runs
+		rec.StartedAt = p.triedAt
 	}
 	c.mu.Unlock()
 	if !e.Known {

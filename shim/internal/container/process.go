@@ -20,7 +20,8 @@ type process struct {
 	proc      *reaper.Process // nil until it exists
 	size      console.Size
 	createdAt time.Time
-	startedAt time.Time
+	triedAt   time.Time   // of the latest start, whatever has come of it
+	startedAt time.Time   // zero until a start has succeeded
 	exit      bundle.Exit // valid once exited is closed
 
 	exited    chan struct{} // closed when the exit is on record, or never can be

@@ -88,7 +88,7 @@ func (c *Container) beginStart(p *process) error {
 	case p.execID != "" && c.init.state != created && c.init.state != running:
 		return faultf(ErrState, "container %s init process is not running: failed precondition", c.cfg.ID)
 	}
-	p.starting = make(chan struct{})
+	p.starting, p.triedAt = make(chan struct{}), time.Now()
 	return nil
 }
 
