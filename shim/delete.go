@@ -81,8 +81,8 @@ func cleanup(ctx context.Context, dir, id, namespace string) (bundle.Exit, error
 		}
 	}
 	removeAddress(dir)
-	for _, name := range []string{bundle.PidFile, bundle.TaskFile} {
-		if err := os.Remove(dir + "/" + name); err != nil && !errors.Is(err, os.ErrNotExist) {
+	for _, name := range []string{bundle.ExecsDir, bundle.PidFile, bundle.TaskFile} { // the record last
+		if err := os.RemoveAll(dir + "/" + name); err != nil {
 			return exit, fmt.Errorf("clean up %s: %w", dir, err)
 		}
 	}
@@ -121,10 +121,11 @@ func endInit(ctx context.Context, rt *oci.Runtime, dir string, t bundle.Task) (b
 		ExitedAt: time.Now(), Reason: "the shim had died and nobody saw the container end",
 	}
 	if p := sameProcess(rt.Reaper, t.Init); p != nil {
-		if err := killInit(ctx, rt, dir, t.ID, p); err != nil {
+		got, err := killInit(ctx, rt, dir, t.ID, p)
+		if err != nil {
 			return e, fmt.Errorf("clean up %s: %w", dir, err)
 		}
-		if got, ok := p.Exit(); ok && got.Known {
+		if got.Known {
 			e.Known, e.Status, e.Code, e.Reason, e.ExitedAt = true, got.Status, got.Code(), "killed by the cleanup after its shim had died", got.At
 		}
 	}
@@ -155,27 +156,26 @@ func sameProcess(r *reaper.Reaper, want bundle.Process) *reaper.Process {
 // container: in cgroup v1 nobody dies while frozen.
 const frozenAfter = 200 * time.Millisecond
 
-// killInit kills init and every process of its cgroup, and waits for init.
-func killInit(ctx context.Context, rt *oci.Runtime, dir, id string, p *reaper.Process) error {
+// killInit kills init and every process of its cgroup, and waits for init's death.
+func killInit(ctx context.Context, rt *oci.Runtime, dir, id string, p *reaper.Process) (reaper.Exit, error) {
 	cg, cgErr := cgroup.Find(p.PID())
 	if err := p.Signal(unix.SIGKILL); err != nil && !errors.Is(err, reaper.ErrExited) {
-		return fmt.Errorf("kill init %d: %w", p.PID(), err)
+		return reaper.Exit{}, fmt.Errorf("kill init %d: %w", p.PID(), err)
 	}
 	if cgErr == nil {
 		if err := cg.KillAll(unix.SIGKILL); err != nil {
-			return err
+			return reaper.Exit{}, err
 		}
 	}
 	short, cancel := context.WithTimeout(ctx, frozenAfter)
 	defer cancel()
-	if _, err := p.Wait(short); err == nil {
-		return nil
+	if e, err := awaitDeath(short, p); err == nil {
+		return e, nil
 	}
 	if err := container.DeleteOwn(ctx, rt, id, dir); err != nil { // the OCI runtime thaws
-		return err
+		return reaper.Exit{}, err
 	}
-	_, err := p.Wait(ctx)
-	return err
+	return awaitDeath(ctx, p)
 }
 
 // removeAddress removes the socket that the bundle's address names, if nobody
