@@ -113,6 +113,10 @@ const (
 	killLimit = 10 * time.Second
 	// drainLimit bounds how long Delete waits for output that nobody reads.
 	drainLimit = 10 * time.Second
+	// terminalLimit is the same for a terminal that a child of the process holds
+	// open: what the process wrote comes through within milliseconds, but the kernel
+	// does not tell when.
+	terminalLimit = time.Second
 )
 
 // journal numbers the events of this run and hands them on in order.

@@ -35,7 +35,7 @@ func (c *Container) Delete(ctx context.Context, execID string) (bundle.Exit, err
 	if err := c.teardown(own); err != nil {
 		return bundle.Exit{}, err
 	}
-	c.init.drain(ctx, drainTime(ctx))
+	c.init.flush(ctx, flushTime(ctx, c.init))
 	if io := c.init.opened(); io != nil {
 		n := io.Counters()
 		c.finishRecord(n.Stdout.In, n.Stderr.In)
@@ -53,9 +53,13 @@ func (c *Container) Delete(ctx context.Context, execID string) (bundle.Exit, err
 	return rec, nil
 }
 
-// drainTime leaves the caller a second of its own deadline for the answer.
-func drainTime(ctx context.Context) time.Duration {
+// flushTime bounds the wait for output, and leaves the caller a second of its
+// own deadline for the answer.
+func flushTime(ctx context.Context, p *process) time.Duration {
 	limit := drainLimit
+	if p.streams.Terminal {
+		limit = terminalLimit
+	}
 	if end, ok := ctx.Deadline(); ok {
 		limit = min(limit, time.Until(end)-time.Second)
 	}
@@ -182,7 +186,7 @@ func (c *Container) deleteExec(ctx context.Context, execID string) (bundle.Exit,
 		return bundle.Exit{}, err
 	}
 	<-p.announced // at once or almost: it has ended
-	p.drain(ctx, drainTime(ctx))
+	p.flush(ctx, flushTime(ctx, p))
 	c.closeOf(p)
 
 	c.mu.Lock()

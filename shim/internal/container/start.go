@@ -125,7 +125,7 @@ func (c *Container) startExec(ctx context.Context, p *process) error {
 	proc, err := c.runExec(ctx, p)
 	if err != nil {
 		if proc == nil {
-			c.failExec(p, err)
+			c.failStart(p, err)
 		}
 		return err
 	}
@@ -173,10 +173,13 @@ func (c *Container) runExec(ctx context.Context, p *process) (*reaper.Process, e
 	return proc, err
 }
 
-// failExec ends an exec that never came to be.
-func (c *Container) failExec(p *process, cause error) {
+// failStart ends a process that never came to be: an exec, or an image that
+// cannot be restored.
+func (c *Container) failStart(p *process, cause error) {
 	rec := c.recordFailure(p, cause)
-	_ = p.close()
+	if err := p.close(); err != nil {
+		c.cfg.Log("close streams of %q: %v", p.execID, err)
+	}
 	c.mu.Lock()
 	p.state, p.exit = p.state.after(evFail), rec
 	c.mu.Unlock()
@@ -224,6 +227,7 @@ func (c *Container) restore(ctx context.Context, p *process) error {
 		NoPivot: c.req.Runtime.NoPivot, Stdio: io.Child(),
 	})
 	if proc == nil {
+		c.failRestore(p, err)
 		return err
 	}
 	if err != nil {
@@ -239,6 +243,23 @@ func (c *Container) restore(ctx context.Context, p *process) error {
 	err = c.adopt(ctx, p, proc, io, sock)
 	go c.watch(p)
 	return err
+}
+
+// failRestore ends a container whose image cannot be restored, and what the
+// OCI runtime may have made of it.
+func (c *Container) failRestore(p *process, cause error) {
+	ctx, cancel := context.WithTimeout(context.Background(), killLimit)
+	defer cancel()
+	if err := DeleteOwn(ctx, c.runtime, c.cfg.ID, c.cfg.Bundle); err != nil {
+		c.cfg.Log("undo restore: %v; delete will", err)
+	}
+	c.failStart(p, cause)
+	if !c.req.Linger {
+		go func() { // it waits for the gate, which our caller holds
+			c.retire()
+			c.cfg.Changed()
+		}()
+	}
 }
 
 // restoreOptions allows what the checkpoint allowed.

@@ -20,7 +20,7 @@ type event uint8
 
 const (
 	evStart  event = iota // the OCI runtime has started it
-	evFail                // an exec could not be started
+	evFail                // an exec could not be started, an image not be restored
 	evPause               // the cgroup is frozen
 	evResume              // the cgroup is thawed
 	evExit                // the kernel says that it has ended
@@ -33,7 +33,7 @@ const (
 //
 //	            start     pause      exit      delete
 //	created ──────────► running ◄──► paused
-//	   │ └── fail (exec) ──┐ │ exit     │ exit
+//	   │ └── fail ─────────┐ │ exit     │ exit
 //	   │ exit              ▼ ▼          ▼
 //	   └────────────────► stopped ◄─────┘
 //	created (exec only, never started), stopped ── delete ──► deleted

@@ -111,19 +111,14 @@ func (s *streamsOf) close() error {
 	return io.Close()
 }
 
-// drain waits until all output is where it belongs, for at most limit, and
-// reports whether it is.
-func (s *streamsOf) drain(ctx context.Context, limit time.Duration) bool {
+// flush waits, for at most limit, until all that was written to the outputs is
+// where it belongs. Whoever still holds them open is not waited for.
+func (s *streamsOf) flush(ctx context.Context, limit time.Duration) {
 	io := s.opened()
 	if io == nil {
-		return true
+		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	select {
-	case <-io.Drained():
-		return true
-	case <-ctx.Done():
-		return false
-	}
+	_ = io.Settle(ctx) // late output is given up, as the caller has asked
 }

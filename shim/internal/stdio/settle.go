@@ -67,13 +67,16 @@ func (r *rest) settled(fd int) (yes bool, wait <-chan struct{}) {
 // Of a terminal it waits for the end: the kernel does not tell when what was
 // written at one side can be read at the other.
 func (s *Stdio) Settle(ctx context.Context) error {
+	if isClosed(s.drained) { // also by Close, before a pump ever ran
+		return nil
+	}
 	for _, o := range s.outputs {
 		for o.pipe {
 			yes, wait := o.rest.settled(o.src.fd)
 			if yes {
 				break
 			}
-			if err := s.await(ctx, wait); err != nil {
+			if err := s.await(ctx, wait); err != nil || isClosed(s.drained) {
 				return err
 			}
 		}

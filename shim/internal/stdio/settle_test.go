@@ -69,3 +69,15 @@ func TestSettleGivesUpWithItsContext(t *testing.T) {
 	}
 	same(t, "stdout", all, noise(2, 100<<10))
 }
+
+// Streams that were closed before anything moved have nothing to wait for.
+func TestSettleAfterCloseBeforeRelay(t *testing.T) {
+	checkLeaks(t)
+	s := openStdio(t, Config{Stdout: "attach://"})
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Settle(background(t)); err != nil {
+		t.Error(err)
+	}
+}
