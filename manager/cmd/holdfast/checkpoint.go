@@ -59,6 +59,9 @@ func setupRestore(fs *pflag.FlagSet) action {
 				return err
 			}
 		}
+		if cfg.OpenTCP || cfg.ExternalUnixSockets || cfg.Terminal || cfg.FileLocks || cfg.EmptyNamespaces != nil || cfg.WorkPath != "" {
+			return usage("restore", "what the checkpoint may contain cannot be said yet")
+		}
 		f.remove = *remove
 		if _, err := c.open(); err != nil {
 			return err

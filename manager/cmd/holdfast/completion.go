@@ -181,7 +181,10 @@ func valuesOf(cmd, flag string) []string {
 		return nil
 	case "filter":
 		if cmd == "events" {
-			return []string{"id=\t", "topic=\t"}
+			return []string{
+				"id=\t", "topic=create\t", "topic=start\t", "topic=exit\t", "topic=delete\t", "topic=oom\t", "topic=exec-added\t",
+				"topic=exec-started\t", "topic=paused\t", "topic=resumed\t", "topic=checkpointed\t",
+			}
 		}
 		return []string{"status=running\t", "status=stopped\t", "status=paused\t", "status=created\t", "label=\t", "id=\t"}
 	case "empty-ns":

@@ -31,7 +31,7 @@ func TestCompletionKnowsWhereTheCursorIs(t *testing.T) {
 		{"|", "run"}, {"re|", "restore"}, {"--ro|", "--root"}, {"--json in|", "inspect"}, {"--root|", "--root"},
 		{"--root |", files}, {"--runtime |", "crun"}, {"run --|", "--rootfs"}, {"run --net |", "host"}, {"run --rootfs |", files},
 		{"run -d --rootfs / x |", files}, {"exec x --|", "!--tty"}, {"kill -s |", "TERM"}, {"kill --|", "--signal"}, {"kill --|", "--namespace"},
-		{"help |", "completion"}, {"completion |", "fish"}, {"events --filter |", "topic="}, {"ps --filter |", "status=running"},
+		{"help |", "completion"}, {"completion |", "fish"}, {"events --filter |", "topic=exit"}, {"ps --filter |", "status=running"},
 		{"--root " + root + " start |", ""}, {"nonsense |", ""}, {"__complete |", ""}, {"run --bogus |", ""}, {"ps --help|", "--help"},
 	} {
 		got := complete(t, strings.Split(strings.TrimSuffix(tc.line, "|"), " ")...)
