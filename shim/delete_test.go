@@ -133,6 +133,23 @@ func TestDeleteOfAPausedContainer(t *testing.T) {
 	})
 }
 
+// TestDeleteByWayOfALink: docker's state directory is below /var/run, and the OCI
+// runtime knows it by its physical name.
+func TestDeleteByWayOfALink(t *testing.T) {
+	withRealRuntimes(t, func(t *testing.T, rt ociRuntime) {
+		s := drive(t, rt, sleeper)
+		link := filepath.Join(t.TempDir(), "link")
+		if err := os.Symlink(s.bundle, link); err != nil {
+			t.Fatal(err)
+		}
+		pid := s.run(func(r *task.CreateTaskRequest) { r.Bundle = link })
+		s.crash()
+		if resp := deleted(t, link); resp.Pid != pid || resp.ExitStatus != 137 {
+			t.Errorf("answer %+v, want pid %d and 137", resp, pid)
+		}
+	})
+}
+
 func TestDeleteTellsTheStatusThatIsOnRecord(t *testing.T) {
 	s := drive(t, runcRuntime(t), ocitest.Spec{Args: []string{"/bin/sh", "-c", "exit 7"}})
 	pid := s.run()

@@ -1,6 +1,7 @@
 package shim
 
 import (
+	"bufio"
 	"bytes"
 	std "crypto/sha256"
 	"encoding/hex"
@@ -117,16 +118,17 @@ func params(t *testing.T, dir string) []byte {
 }
 
 // startArgs is the command line of start as containerd writes it.
-func startArgs(address string) []string {
-	return []string{"-namespace", namespace, "-address", address, "-publish-binary", "/usr/bin/containerd", "-id", "c1", "start"}
+func startArgs(address string, flags ...string) []string {
+	args := []string{"-namespace", namespace, "-address", address, "-publish-binary", "/usr/bin/containerd", "-id", "c1"}
+	return append(append(args, flags...), "start")
 }
 
 // modernStart starts a shim in dir with a private directory for its socket.
-func modernStart(t *testing.T, c call) (result, string) {
+func modernStart(t *testing.T, c call, flags ...string) (result, string) {
 	t.Helper()
 	sockets := socketDir(t)
 	c.stdin = bytes.NewReader(params(t, sockets))
-	r := c.make(t, startArgs("/containerd.sock")...)
+	r := c.make(t, startArgs("/containerd.sock", flags...)...)
 	return r, sockets
 }
 
@@ -333,15 +335,26 @@ func TestALogThatNobodyReads(t *testing.T) {
 	if _, err := fifo.Write(make([]byte, 1<<20)); !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Fatalf("a FIFO without an end: %v", err)
 	}
-	r, _ := modernStart(t, call{dir: dir})
+	r, _ := modernStart(t, call{dir: dir}, "-debug")
 	o := reach(t, r.answered(t))
 	bad := &task.CreateTaskRequest{ID: "c1", Bundle: dir, Options: &types.Any{TypeUrl: "x"}}
 	if _, err := o.Create(patient(t), bad); err == nil {
 		t.Error("created out of nothing")
 	}
-	o.leaves(t) // debug and warning lines found no room, and nothing waited
+	o.leaves(t) // it says so, finds no room, and does not wait
 
+	if err := fifo.SetWriteDeadline(time.Time{}); err != nil {
+		t.Fatal(err)
+	}
 	log := newLogger(Config{Log: fifo, ID: "c1", Debug: true})
 	log.warnf("no room")
+	if _, err := io.ReadFull(fifo, make([]byte, 64<<10)); err != nil { // all there is, pipe(7)
+		t.Fatal(err)
+	}
 	log.debugf("%s", strings.Repeat("x", 1<<20))
+	log.warnf("room")
+	line, err := bufio.NewReader(fifo).ReadString('\n')
+	if err != nil || len(line) != maxLine || !strings.Contains(line, "level=debug") {
+		t.Errorf("%d bytes: %.100s, %v", len(line), line, err)
+	}
 }

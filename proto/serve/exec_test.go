@@ -242,3 +242,18 @@ func TestManyShims(t *testing.T) {
 		gone(t, c)
 	}
 }
+
+// TestTheLauncherMayBeGone: a shim learns of it by an error, not by a signal.
+func TestTheLauncherMayBeGone(t *testing.T) {
+	checkLeaks(t)
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Close()
+	in := &Inherited{ready: w}
+	if err := in.Ready(); !errors.Is(err, unix.EPIPE) {
+		t.Errorf("error %v", err)
+	}
+	in.Fail(errors.New("nobody hears this"))
+}
