@@ -87,7 +87,8 @@ func (m *Manager) prepare(id string, cfg CreateConfig) (Record, []byte, error) {
 	return rec, spec, err
 }
 
-// directory returns the absolute path of an existing directory.
+// directory returns the absolute path of an existing directory, links followed:
+// OCI runtimes take none for a root file system.
 func directory(path string) (string, error) {
 	abs, err := filepath.Abs(path)
 	if err != nil {
@@ -100,7 +101,7 @@ func directory(path string) (string, error) {
 	if !st.IsDir() {
 		return "", fmt.Errorf("%s: %w", abs, unix.ENOTDIR)
 	}
-	return abs, nil
+	return filepath.EvalSymlinks(abs)
 }
 
 // build fills dir with the files of a container.

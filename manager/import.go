@@ -166,7 +166,7 @@ func placeRoot(d document, rootPath, base string) ([]string, error) {
 		default:
 			rootPath = filepath.Join(base, rootPath)
 		}
-		if _, err := directory(rootPath); err != nil {
+		if rootPath, err = directory(rootPath); err != nil {
 			return nil, fmt.Errorf("root.path: %w", err)
 		}
 	}
