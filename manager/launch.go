@@ -130,14 +130,16 @@ func (c *Container) createOptions(rec Record, spec *specs.Spec, cfg TaskConfig) 
 		size = Size{Width: uint16(box.Width), Height: uint16(box.Height)}
 	}
 	uid, gid := hostOwner(spec)
+	allow := cfg.Restore.allowances()
 	return &shimv1.CreateOptions{
 		Runtime: &options.Options{
 			BinaryName: absolute(path), Root: absolute(root), SystemdCgroup: rec.Runtime.SystemdCgroup,
 			NoPivotRoot: rec.Runtime.NoPivot, NoNewKeyring: rec.Runtime.NoNewKeyring, IoUid: uid, IoGid: gid,
+			CriuWorkPath: absolute(cfg.Restore.WorkPath),
 		},
 		RuntimeArgs:  rec.Runtime.Args,
 		ConsoleWidth: uint32(size.Width), ConsoleHeight: uint32(size.Height),
-		Linger: cfg.Linger, CriuDir: absolute(c.m.opt.criu),
+		Linger: cfg.Linger, CriuDir: absolute(c.m.opt.criu), Restore: &allow,
 	}, nil
 }
 

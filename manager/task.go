@@ -29,6 +29,10 @@ type TaskConfig struct {
 	// the one that it is a difference from.
 	Checkpoint       string
 	ParentCheckpoint string
+	// Restore says what the checkpoint may contain, as its Checkpoint was told:
+	// OpenTCP, ExternalUnixSockets, Terminal, FileLocks and EmptyNamespaces
+	// count, and WorkPath for criu's logs.
+	Restore CheckpointConfig
 	// Linger keeps the shim after the exit until the task is deleted. Without it
 	// a stopped task costs no process.
 	Linger bool
@@ -138,6 +142,14 @@ func (t *Task) Update(ctx context.Context, r *specs.LinuxResources) error {
 	})
 }
 
+// allowances are what both a checkpoint and its restore must be told.
+func (cfg CheckpointConfig) allowances() options.CheckpointOptions {
+	return options.CheckpointOptions{
+		OpenTcp: cfg.OpenTCP, ExternalUnixSockets: cfg.ExternalUnixSockets,
+		Terminal: cfg.Terminal, FileLocks: cfg.FileLocks, EmptyNamespaces: cfg.EmptyNamespaces,
+	}
+}
+
 // checkpointTimeout bounds a checkpoint, which writes all memory to disk.
 const checkpointTimeout = 10 * time.Minute
 
@@ -150,11 +162,8 @@ func (t *Task) Checkpoint(ctx context.Context, cfg CheckpointConfig) error {
 	if err := os.MkdirAll(path, 0o700); err != nil {
 		return fmt.Errorf("checkpoint %v: %w", t, err)
 	}
-	opts := options.CheckpointOptions{
-		Exit: cfg.Exit, OpenTcp: cfg.OpenTCP, ExternalUnixSockets: cfg.ExternalUnixSockets,
-		Terminal: cfg.Terminal, FileLocks: cfg.FileLocks, EmptyNamespaces: cfg.EmptyNamespaces,
-		ImagePath: path, WorkPath: cfg.WorkPath, ParentPath: cfg.Parent,
-	}
+	opts := cfg.allowances()
+	opts.Exit, opts.ImagePath, opts.WorkPath, opts.ParentPath = cfg.Exit, path, cfg.WorkPath, cfg.Parent
 	raw, err := opts.Marshal()
 	if err != nil {
 		return fmt.Errorf("checkpoint %v: %w", t, err)

@@ -59,9 +59,6 @@ func setupRestore(fs *pflag.FlagSet) action {
 				return err
 			}
 		}
-		if cfg.OpenTCP || cfg.ExternalUnixSockets || cfg.Terminal || cfg.FileLocks || cfg.EmptyNamespaces != nil || cfg.WorkPath != "" {
-			return usage("restore", "what the checkpoint may contain cannot be said yet")
-		}
 		f.remove = *remove
 		if _, err := c.open(); err != nil {
 			return err
@@ -81,7 +78,7 @@ func setupRestore(fs *pflag.FlagSet) action {
 		defer stop()
 		err = c.launch(ctx, ct, s, launchConfig{
 			task: manager.TaskConfig{
-				Size: s.size(), Checkpoint: absolute(args[1]), ParentCheckpoint: absolute(*parent),
+				Size: s.size(), Checkpoint: absolute(args[1]), ParentCheckpoint: absolute(*parent), Restore: cfg,
 			},
 			detach: *detach, remove: ct.Labels()[autoRemove] != "", undo: fresh, started: stop,
 		})
