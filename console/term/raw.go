@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	ccon "github.com/containerd/console"
+	"golang.org/x/sys/unix"
 )
 
 // ErrNotTerminal says that a file is not a terminal.
@@ -19,8 +20,9 @@ func IsTerminal(f *os.File) bool {
 }
 
 // RawTerminal puts the terminal f, which is borrowed, into raw mode: keys go to
-// the container one by one, and its own terminal handles ctrl-c and echo. Output
-// processing stays on, for the container's terminal leaves newlines alone.
+// the container one by one, and its own terminal handles ctrl-c and echo. What
+// comes from there has been processed by that terminal, and must not be by this
+// one again: a program that has turned its newline translation off means it.
 //
 // restore puts back what was before. It may be called any number of times, from any
 // goroutine, a handler of signals included; every call returns after the
@@ -31,7 +33,11 @@ func RawTerminal(f *os.File) (restore func() error, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("make terminal raw: %s: %w", f.Name(), ErrNotTerminal)
 	}
-	if err := c.SetRaw(); err != nil {
+	err = c.SetRaw()
+	if err == nil {
+		err = leaveOutput(c.Fd())
+	}
+	if err != nil {
 		c.Reset()
 		return nil, fmt.Errorf("make terminal raw: %s: %w", f.Name(), err)
 	}
@@ -41,4 +47,14 @@ func RawTerminal(f *os.File) (restore func() error, err error) {
 		}
 		return nil
 	}), nil
+}
+
+// leaveOutput turns output processing off, which the library turns on again.
+func leaveOutput(fd uintptr) error {
+	t, err := unix.IoctlGetTermios(int(fd), unix.TCGETS)
+	if err != nil {
+		return err
+	}
+	t.Oflag &^= unix.OPOST
+	return unix.IoctlSetTermios(int(fd), unix.TCSETS, t)
 }

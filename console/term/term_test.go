@@ -57,7 +57,7 @@ func TestRawAndBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	raw := modes(t, slave)
-	if raw.Lflag&(unix.ICANON|unix.ECHO|unix.ISIG) != 0 || raw.Oflag&unix.OPOST == 0 {
+	if raw.Lflag&(unix.ICANON|unix.ECHO|unix.ISIG) != 0 || raw.Oflag&unix.OPOST != 0 {
 		t.Errorf("not raw: %+v", raw)
 	}
 	var wg sync.WaitGroup
