@@ -32,7 +32,6 @@ type fakeShim struct {
 	conns   map[net.Conn]bool
 	create  *task.CreateTaskRequest
 	options shimv1.CreateOptions
-	state   types.Status
 	procs   map[string]*fakeProc // by exec id, "" is init
 	kills   []*task.KillRequest
 	// fault, if set, is asked before a method is called, one call at a time.
@@ -379,7 +378,7 @@ func (f fakeTask) Shutdown(context.Context, *task.ShutdownRequest) (*types.Empty
 }
 
 func (f fakeTask) Wait(ctx context.Context, r *task.WaitRequest) (*task.WaitResponse, error) {
-	e, err := fakeV1{f.s}.Exit(ctx, &shimv1.ExitRequest{ID: r.ID, ExecID: r.ExecID})
+	e, err := fakeV1(f).Exit(ctx, &shimv1.ExitRequest{ID: r.ID, ExecID: r.ExecID})
 	if err != nil {
 		return nil, err
 	}
