@@ -79,7 +79,9 @@ func TestSigtermLeavesTheContainerItsShim(t *testing.T) {
 	withRuntimes(t, func(t *testing.T, rt ociRuntime) {
 		s := drive(t, rt, sleeper)
 		pids := []uint32{s.run(), s.exec("e1", "/bin/sleep", "1000")}
+		var deaf uint64 // what else is ignored comes from whoever runs the test
 		for _, sig := range []unix.Signal{unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGPIPE} {
+			deaf |= 1 << (sig - 1)
 			if err := unix.Kill(s.child.PID(), sig); err != nil { // our own child, not reaped
 				t.Fatal(err)
 			}
@@ -87,7 +89,7 @@ func TestSigtermLeavesTheContainerItsShim(t *testing.T) {
 		}
 		for _, pid := range pids {
 			ignored, blocked := signalMask(t, pid, "SigIgn"), signalMask(t, pid, "SigBlk")
-			if ignored != 0 || blocked != 0 {
+			if ignored&deaf != 0 || blocked&deaf != 0 {
 				t.Errorf("process %d ignores %#x and blocks %#x", pid, ignored, blocked)
 			}
 		}
