@@ -3,12 +3,16 @@
 # private folder, without installing anything: nothing outside the checkout's
 # .cache is written.
 #
-#   fetch.sh [-s SUITE] NAME PACKAGE...
+#   fetch.sh [-p] [-s SUITE] NAME PACKAGE...
 #
 # The packages and all they depend on, down to libc, are unpacked into
-# .cache/NAME/root; .cache/NAME/bin gets a wrapper for each program of the named
-# packages, which runs it on the libraries it came with. Prints that bin folder.
+# .cache/NAME/root; .cache/NAME/bin gets the programs of the named packages, each
+# as a wrapper that runs it on the libraries it came with. Prints that bin folder.
 # A second call finds everything there and is done at once.
+#
+# A program that runs itself again through /proc/self/exe, as runc does, finds the
+# loader there and not itself. For such, -p writes the way to the libraries into
+# the program instead (with patchelf, which is installed if need be).
 #
 # The mirror is the one this machine is configured for; only the suite is
 # another (sid on Debian, devel on Ubuntu, unless -s says which).
@@ -16,12 +20,12 @@ set -eu
 
 die() { echo "fetch: $*" >&2; exit 1; }
 
-suite=
-while getopts s: opt; do
-	case $opt in s) suite=$OPTARG ;; *) exit 2 ;; esac
+suite= patch=
+while getopts ps: opt; do
+	case $opt in p) patch=1 ;; s) suite=$OPTARG ;; *) exit 2 ;; esac
 done
 shift $((OPTIND - 1))
-[ $# -ge 2 ] || { echo "usage: fetch.sh [-s SUITE] NAME PACKAGE..." >&2; exit 2; }
+[ $# -ge 2 ] || { echo "usage: fetch.sh [-p] [-s SUITE] NAME PACKAGE..." >&2; exit 2; }
 name=$1; shift
 
 if [ -z "$suite" ]; then
@@ -36,7 +40,8 @@ command -v apt-get >/dev/null || die "cannot fetch $*: apt-get is missing"
 
 cache=$(cd "$(dirname "$0")/../.." && pwd)/.cache
 dest=$cache/$name
-wanted="$suite $dest $*" # the wrappers hold absolute paths, so the place counts too
+wanted="$suite $dest $patch $*" # the wrappers hold absolute paths, so the place counts too
+[ -z "$patch" ] || "$(dirname "$0")/packages.sh" patchelf
 mkdir -p "$cache"
 exec 9>"$cache/lock"
 flock 9 # two runs of make must not unpack into each other
@@ -46,7 +51,7 @@ if [ "$(cat "$dest/complete" 2>/dev/null)" = "$wanted" ]; then
 fi
 
 apt=$cache/apt/$suite
-mkdir -p "$apt/sources" "$apt/state/lists/partial" "$apt/cache/archives/partial" "$apt/none"
+mkdir -p "$apt/sources" "$apt/state/lists/partial" "$apt/cache/archives/partial" "$apt/none/partial"
 : >"$apt/status" # nothing is installed, says this file; so apt resolves the whole closure
 
 # private PROGRAM ARGS...: an apt program that sees only our folders.
@@ -79,7 +84,8 @@ done >"$apt/sources/own.list"
 echo "fetch: $* from $suite" >&2
 # A third party's source may lack the suite; what counts is whether the packages resolve.
 private apt-get update >"$apt/update.log" 2>&1 || true
-private apt-get install --yes --print-uris "$@" >"$apt/uris" 2>"$apt/resolve.log" ||
+# Asked with an empty cache, because what is in the cache is left out of the list.
+private apt-get install --yes --print-uris -o Dir::Cache::Archives="$apt/none" "$@" >"$apt/uris" 2>"$apt/resolve.log" ||
 	{ cat "$apt/update.log" "$apt/resolve.log" >&2; die "cannot resolve $* in $suite of this machine's mirror"; }
 private apt-get install --yes --download-only "$@" >"$apt/download.log" 2>&1 ||
 	{ cat "$apt/download.log" >&2; die "cannot download $* from $suite of this machine's mirror"; }
@@ -93,17 +99,26 @@ done || die "cannot unpack the packages for $*"
 loader=$(find "$dest/root" \( -name 'ld-linux*.so.*' -o -name 'ld64.so.*' \) | head -n 1)
 libc=$(find "$dest/root" -name libc.so.6 | head -n 1)
 [ -n "$loader" ] && [ -n "$libc" ] || die "$* brought no C library along"
-libs=$(dirname "$libc")
+libs=$(dirname "$libc"):$dest/root/lib/$(basename "$(dirname "$libc")")
+
+# place PROGRAM: puts it, made to run on its own libraries, into bin.
+place() {
+	to=$dest/bin/${1##*/}
+	if ldd "$1" 2>&1 | grep -qE 'not a dynamic|statically linked'; then
+		ln -s "$1" "$to" # needs no libraries
+	elif [ -n "$patch" ]; then
+		patchelf --set-interpreter "$loader" --force-rpath --set-rpath "$libs" "$1" && ln -s "$1" "$to"
+	else
+		printf '#!/bin/sh\nexec %s --library-path %s %s "$@"\n' "'$loader'" "'$libs'" "'$1'" >"$to" && chmod 755 "$to"
+	fi
+}
 for package; do
 	dpkg -c "$apt/cache/archives/$(awk '{print $2}' "$apt/uris" | grep "^${package}_")" |
 		awk '$1 ~ /^-..x/ && $6 ~ /\/s?bin\/[^\/]+$/ {print $6}'
 done | while read -r program; do
 	program=$dest/root/${program#./}
 	case $(head -c 4 "$program" | od -An -tx1 | tr -d ' ') in
-	7f454c46) # an ELF file needs the loader and libraries it was built for
-		printf '#!/bin/sh\nexec %s --library-path %s:%s %s "$@"\n' \
-			"'$loader'" "'$libs'" "'$dest/root/lib/${libs##*/}'" "'$program'" >"$dest/bin/${program##*/}"
-		chmod 755 "$dest/bin/${program##*/}" ;;
+	7f454c46) place "$program" ;; # ELF; scripts are left where they are
 	esac
 done
 ls "$dest/bin" | grep -q . || die "$* holds no program"
