@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
+	"strings"
 	"time"
 
 	"github.com/holdfast/holdfast/manager"
@@ -55,7 +57,7 @@ func (c *cli) exec(ctx context.Context, task *manager.Task, s *session, cfg mana
 	if detach {
 		if err := e.Start(ctx); err != nil {
 			c.forget(e)
-			return err
+			return named(err, cfg.Args[0])
 		}
 		return c.printID(task.ID(), e.ID())
 	}
@@ -65,9 +67,18 @@ func (c *cli) exec(ctx context.Context, task *manager.Task, s *session, cfg mana
 		c.forget(e)
 	}
 	if err != nil || end.detached {
-		return err
+		return named(err, cfg.Args[0])
 	}
 	return c.exitStatus(task.ID(), end.exit)
+}
+
+// named makes sure that a failed start says of which program: not every OCI
+// runtime does.
+func named(err error, program string) error {
+	if errors.As(err, new(*manager.StartError)) && !strings.Contains(err.Error(), program) {
+		return fmt.Errorf("exec %s: %w", program, err)
+	}
+	return err
 }
 
 // forgetTime bounds the deletion of an exec's record. The shim waits for output
