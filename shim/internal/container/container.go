@@ -190,7 +190,7 @@ func (c *Container) findLocked(execID string) (*process, error) {
 		return c.init, nil
 	}
 	p := c.execs[execID]
-	if p == nil {
+	if p == nil || p.state == deleted {
 		return nil, errNoProcess(execID)
 	}
 	return p, nil

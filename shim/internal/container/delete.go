@@ -174,6 +174,8 @@ func (c *Container) deleteExec(ctx context.Context, execID string) (bundle.Exit,
 	p, err := c.findLocked(execID)
 	switch {
 	case err != nil:
+	case p.adding:
+		err = errNoProcess(execID)
 	case p.isStarting():
 		err = faultf(ErrState, "cannot delete a process that is being started")
 	case p.state == running:
@@ -190,12 +192,11 @@ func (c *Container) deleteExec(ctx context.Context, execID string) (bundle.Exit,
 	c.closeOf(p)
 
 	c.mu.Lock()
-	if c.execs[execID] != p { // somebody else was quicker
+	if c.execs[execID] != p || p.gone { // somebody else was quicker
 		c.mu.Unlock()
 		return bundle.Exit{}, errNoProcess(execID)
 	}
-	delete(c.execs, execID)
-	p.state = deleted
+	p.gone, p.state = true, deleted
 	rec := p.exit
 	c.mu.Unlock()
 	for _, name := range []string{bundle.ExecFile(execID), bundle.ExecPidFile(execID)} {
@@ -209,6 +210,12 @@ func (c *Container) deleteExec(ctx context.Context, execID string) (bundle.Exit,
 			Known: rec.Known, Code: rec.Code, Signal: rec.Signal(), Reason: rec.Reason, ExitedAt: rec.ExitedAt,
 		})
 	}
+	// Only now is the id free: the files and the news of the next one come later.
+	c.mu.Lock()
+	if c.execs[execID] == p {
+		delete(c.execs, execID)
+	}
+	c.mu.Unlock()
 	return rec, nil
 }
 

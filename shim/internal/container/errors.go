@@ -43,6 +43,10 @@ func errNoProcess(id string) error {
 	return faultf(ErrNotFound, "process does not exist %s: not found", id)
 }
 
+func errNoInit(id string) error {
+	return faultf(ErrState, "container %s init process is not running: failed precondition", id)
+}
+
 // errVerb is the refusal of the table: "cannot pause a stopped container".
 func errVerb(verb string, s state, noun string) error {
 	if text, ok := ownWords[[2]string{verb, s.String()}]; ok {

@@ -155,7 +155,7 @@ func (c *Container) change(ctx context.Context, verb string, e event, topic stri
 	doomed := moved && e == evPause && c.doomed
 	c.mu.Unlock()
 	if err != nil {
-		return c.runtimeError(err)
+		return c.outlived(verb, err)
 	}
 	if moved { // else init ended meanwhile, and that is the news
 		c.emit(bundle.Event{Topic: topic})

@@ -25,6 +25,26 @@ func (c *Container) runtimeError(err error) error {
 	return err
 }
 
+// outlived is the error of an operation that init's end overtook: what the OCI
+// runtime says then is about a container that is not there, in words of its own.
+func (c *Container) outlived(verb string, err error) error {
+	if err != nil && c.ended() {
+		return errVerb(verb, stopped, "container")
+	}
+	return c.runtimeError(err)
+}
+
+// ended reports whether the kernel has said that init is gone.
+func (c *Container) ended() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.init.proc == nil {
+		return false
+	}
+	_, gone := c.init.proc.Exit()
+	return gone
+}
+
 // AddExec promises a process: it gets an id and may be waited for, attached to
 // and resized, but does not run before Start.
 func (c *Container) AddExec(execID string, spec []byte, s Streams) error {
@@ -42,6 +62,7 @@ func (c *Container) AddExec(execID string, spec []byte, s Streams) error {
 	p := newProcess(execID, s)
 	p.spec = append([]byte(nil), spec...)
 	p.size = consoleSize(p.spec)
+	p.adding = true
 	c.mu.Lock()
 	err := c.addLocked(p)
 	c.mu.Unlock()
@@ -49,6 +70,9 @@ func (c *Container) AddExec(execID string, spec []byte, s Streams) error {
 		return err
 	}
 	c.emit(bundle.Event{Topic: bundle.TopicExecAdded, ExecID: execID})
+	c.mu.Lock()
+	p.adding = false
+	c.mu.Unlock()
 	return nil
 }
 
@@ -88,7 +112,7 @@ func (c *Container) Update(ctx context.Context, resources []byte) error {
 	}
 	ctx, cancel := begun(ctx, runtimeLimit)
 	defer cancel()
-	return c.runtimeError(c.runtime.Update(ctx, c.cfg.ID, resources))
+	return c.outlived("update", c.runtime.Update(ctx, c.cfg.ID, resources))
 }
 
 // CheckpointRequest says how to write an image.
@@ -138,7 +162,7 @@ func (c *Container) Checkpoint(ctx context.Context, r CheckpointRequest) error {
 		c.dumping = false
 		c.mu.Unlock()
 		c.keepDumpLog(work)
-		return c.runtimeError(err)
+		return c.outlived("checkpoint", err)
 	}
 	c.emit(bundle.Event{Topic: bundle.TopicCheckpointed, Checkpoint: r.ImagePath})
 	return nil

@@ -16,6 +16,8 @@ type process struct {
 
 	// Guarded by Container.mu.
 	state     state
+	adding    bool            // its exec-added event is not out yet
+	gone      bool            // deleted, but its id is not free yet
 	starting  chan struct{}   // open while a start is under way; nil before the first
 	proc      *reaper.Process // nil until it exists
 	size      console.Size

@@ -67,7 +67,9 @@ func (c *Container) Execs() []Status {
 	defer c.mu.Unlock()
 	list := make([]Status, 0, len(c.execs))
 	for _, p := range c.execs {
-		list = append(list, c.statusLocked(p))
+		if p.state != deleted {
+			list = append(list, c.statusLocked(p))
+		}
 	}
 	return list
 }

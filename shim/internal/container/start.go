@@ -79,6 +79,8 @@ func (c *Container) beginStart(p *process) error {
 		return errNoProcess(p.execID)
 	case p.state == deleted:
 		return errDeleted
+	case p.adding: // nobody has been told that it exists
+		return errNoProcess(p.execID)
 	case p.isStarting():
 		return faultf(ErrState, "cannot start a process that is being started")
 	case p.state.after(evStart) == refused || p.state == paused:
@@ -86,7 +88,7 @@ func (c *Container) beginStart(p *process) error {
 	case p.execID != "" && (c.init.state == paused || c.pausing):
 		return faultf(ErrState, "cannot exec in a paused state")
 	case p.execID != "" && c.init.state != created && c.init.state != running:
-		return faultf(ErrState, "container %s init process is not running: failed precondition", c.cfg.ID)
+		return errNoInit(c.cfg.ID)
 	}
 	p.starting, p.triedAt = make(chan struct{}), time.Now()
 	return nil
@@ -126,6 +128,9 @@ func (c *Container) startExec(ctx context.Context, p *process) error {
 	if err != nil {
 		if proc == nil {
 			c.failStart(p, err)
+		}
+		if c.ended() {
+			return errNoInit(c.cfg.ID)
 		}
 		return err
 	}
