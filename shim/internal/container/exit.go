@@ -37,8 +37,8 @@ func (c *Container) watch(p *process) {
 	if starting != nil {
 		<-starting // ends: the OCI runtime has a deadline
 	}
-	if p.execID == "" {
-		c.waitExecs()
+	if p.execID == "" && c.waitExecs() {
+		c.endRest() // once more: they may have left something, too
 	}
 	if p.execID == "" || c.hasStarted(p) {
 		c.emit(bundle.Event{ // 4
@@ -116,8 +116,9 @@ func (c *Container) endRest() {
 
 // waitExecs waits until the exits of all execs that run are announced, so that
 // init's comes last. One that does not die is killed; one that cannot even be
-// killed (uninterruptible sleep) does not hold up the news for ever.
-func (c *Container) waitExecs() {
+// killed (uninterruptible sleep) does not hold up the news for ever. It reports
+// whether there were any.
+func (c *Container) waitExecs() bool {
 	c.mu.Lock()
 	var rest []*process
 	for _, p := range c.execs {
@@ -127,7 +128,7 @@ func (c *Container) waitExecs() {
 	}
 	c.mu.Unlock()
 	if len(rest) == 0 {
-		return
+		return false
 	}
 	limit := time.NewTimer(killLimit)
 	defer limit.Stop()
@@ -142,9 +143,10 @@ func (c *Container) waitExecs() {
 		case <-p.announced:
 		case <-limit.C:
 			c.cfg.Log("exec %s is still there %v after init's end; announcing that first", p.execID, killLimit)
-			return
+			return true
 		}
 	}
+	return true
 }
 
 // retire is what a container without a daemon does when it is over: it leaves

@@ -134,6 +134,12 @@ func (c *Container) startExec(ctx context.Context, p *process) error {
 		}
 		return err
 	}
+	c.mu.Lock()
+	late := c.init.state == stopped
+	c.mu.Unlock()
+	if late { // waitExecs has looked before there was anybody to kill
+		_ = proc.Signal(unix.SIGKILL)
+	}
 	go c.watch(p)
 	return nil
 }
