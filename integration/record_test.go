@@ -37,9 +37,13 @@ func records() []scenario {
 			w.OK("kill", "x")
 			w.Want(137, "wait", "x")
 			w.OK("rm", "x")
-			got := topics(t, w.OK("events", "--json"))
 			want := []string{"create", "start", "exec-added", "exec-started", "exit e1", "exit", "delete"}
-			if !inOrder(got, want) {
+			var got []string
+			w.Eventually("events tell the whole life in order", func() bool {
+				got = topics(t, w.OK("events", "--json"))
+				return inOrder(got, want)
+			})
+			if t.Failed() {
 				t.Errorf("events %q, want in that order %q", got, want)
 			}
 		}},
