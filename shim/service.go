@@ -219,7 +219,7 @@ func (s tasks) Connect(context.Context, *task.ConnectRequest) (*task.ConnectResp
 // Shutdown ends the shim if it has nothing to serve, after this has been
 // answered, and else does nothing: daemons call it in passing.
 func (s tasks) Shutdown(context.Context, *task.ShutdownRequest) (*types.Empty, error) {
-	s.leaveIfIdle()
+	s.leave()
 	return empty, nil
 }
 

@@ -136,22 +136,14 @@ func (s *shim) reconsider() {
 	}
 }
 
-// leaveIfIdle ends the shim unless it has a container that is not over.
-func (s *shim) leaveIfIdle() {
-	s.mu.Lock()
-	busy := s.creating || (s.container != nil && s.container.Live() && !s.container.Over())
-	s.mu.Unlock()
-	if !busy {
-		s.leave()
-	}
-}
-
-// leave ends the shim. It does not wait for that: handlers call it. The socket
-// goes at once, before a Shutdown is answered: whoever has that answer may make
-// the next shim at the same place.
+// leave ends the shim unless it has a container that is not over, or is about to
+// have one. It does not wait for that: handlers call it. The socket goes at
+// once, before a Shutdown is answered: whoever has that answer may make the next
+// shim at the same place.
 func (s *shim) leave() {
 	s.mu.Lock()
-	first := !s.creating && !s.leaving
+	busy := s.creating || s.container != nil && !s.container.Over()
+	first := !busy && !s.leaving
 	s.leaving = s.leaving || first
 	s.mu.Unlock()
 	if first {
