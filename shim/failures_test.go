@@ -50,7 +50,7 @@ func TestExecOfMissingBinaryIs127(t *testing.T) {
 func TestExecThatFailsLateLeavesNoProcess(t *testing.T) {
 	script := filepath.Join(t.TempDir(), "script.json")
 	s := drive(t, runcNamed(t, ocitest.EnvScript+"="+script), sleeper)
-	s.run()
+	s.run(s.unattended)
 	ocitest.Script{"exec": {After: true, Log: "no luck"}}.Write(t, script)
 	s.added("/bin/sleep", "1000")
 	_, err := s.Start(patient(t), &task.StartRequest{ID: s.id, ExecID: "e1"})
@@ -60,8 +60,14 @@ func TestExecThatFailsLateLeavesNoProcess(t *testing.T) {
 	if pids := s.processes(); len(pids) != 1 {
 		t.Errorf("processes %v, want init's", pids)
 	}
-	s.end()
-	s.delete("")
+	s.promise(&task.ExecProcessRequest{ExecID: "e2", Stdout: "attach://"}, "/bin/sleep", "1000")
+	_, err = s.Start(patient(t), &task.StartRequest{ID: s.id, ExecID: "e2"})
+	wantError(t, "start", err, wire.Unknown, "OCI runtime exec failed: no luck")
+	s.end() // e2 is not deleted, and must not keep the shim
+	s.leaves()
+	if err := os.RemoveAll(s.bundle + "/execs"); err != nil {
+		t.Error(err)
+	}
 	s.wantInOrder()
 }
 

@@ -6,6 +6,7 @@ import (
 
 	"github.com/holdfast/holdfast/proto/bundle"
 	"github.com/holdfast/holdfast/reaper"
+	"github.com/holdfast/holdfast/shim/internal/stdio"
 	"golang.org/x/sys/unix"
 )
 
@@ -169,9 +170,25 @@ func (c *Container) retire() {
 		<-io.Drained()
 		c.finishRecord(io.Counters().Stdout.In, io.Counters().Stderr.In)
 	}
+	for _, io := range c.execOutputs() {
+		<-io.Drained()
+	}
 	c.mu.Lock()
 	c.retired = true
 	c.mu.Unlock()
+}
+
+// execOutputs returns the streams of the execs that have run and are not deleted.
+func (c *Container) execOutputs() []*stdio.Stdio {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var all []*stdio.Stdio
+	for _, p := range c.execs {
+		if io := p.opened(); p.proc != nil && io != nil {
+			all = append(all, io)
+		}
+	}
+	return all
 }
 
 // finishRecord adds the final byte counts to init's exit record.

@@ -179,6 +179,7 @@ func (c *Container) runExec(ctx context.Context, p *process) (*reaper.Process, e
 		_ = proc.Signal(unix.SIGKILL)
 	}
 	if err != nil && proc != nil {
+		c.closeOf(p) // nothing relays them, so they would never be drained
 		go c.watch(p)
 	}
 	return proc, err
@@ -244,6 +245,7 @@ func (c *Container) restore(ctx context.Context, p *process) error {
 	if err != nil {
 		c.own(p, proc)
 		_ = proc.Signal(unix.SIGKILL)
+		c.closeOf(p) // as in runExec
 		go c.watch(p)
 		return err
 	}
@@ -251,7 +253,9 @@ func (c *Container) restore(ctx context.Context, p *process) error {
 	if err := c.record(func(t *bundle.Task) { t.Init, c.cgroup = id, cg }); err != nil {
 		c.cfg.Log("%v; the container runs on", err)
 	}
-	err = c.adopt(ctx, p, proc, io, sock)
+	if err = c.adopt(ctx, p, proc, io, sock); err != nil {
+		c.closeOf(p)
+	}
 	go c.watch(p)
 	return err
 }
