@@ -202,11 +202,7 @@ func (c *Container) created() error {
 	if err != nil {
 		return err
 	}
-	io := c.req.Streams
-	c.emit(bundle.Event{
-		Topic: bundle.TopicCreate, PID: id.PID, Bundle: c.cfg.Bundle, Checkpoint: c.req.Checkpoint,
-		Stdin: io.Stdin, Stdout: io.Stdout, Stderr: io.Stderr, Terminal: io.Terminal,
-	})
+	c.emit(bundle.Event{Topic: bundle.TopicCreate, PID: id.PID, Bundle: c.cfg.Bundle, Checkpoint: c.req.Checkpoint})
 	if proc != nil {
 		go c.watch(c.init)
 	}
