@@ -44,7 +44,7 @@ func (InProcess) Launch(_ context.Context, r serve.Request) (serve.Launched, err
 		defer log.Close()
 		err := Serve(Config{
 			Namespace: r.Namespace, ID: r.ID, Bundle: r.Bundle, Listener: listener, Log: log,
-			Version: Version, Revision: Revision, Binary: executable(), Debug: r.Debug, Shared: true,
+			Version: Version, Revision: Revision, Binary: executable(), Debug: r.Debug, Publish: r.Publish, Shared: true,
 		}, func() error {
 			close(p.ready)
 			return nil

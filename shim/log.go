@@ -35,7 +35,7 @@ func (l *logger) debugf(format string, args ...any) {
 }
 
 func (l *logger) write(level, format string, args []any) {
-	line := time.Now().AppendFormat([]byte(`time="`), time.RFC3339Nano)
+	line := time.Now().UTC().AppendFormat([]byte(`time="`), time.RFC3339Nano)
 	line = append(line, `" level=`+level+" msg="...)
 	line = strconv.AppendQuote(line, fmt.Sprintf(format, args...))
 	line = append(line, " id="+l.id+" runtime="+runtimeName+"\n"...)

@@ -181,6 +181,7 @@ func (c *command) serve() error {
 		Namespace: c.namespace, ID: c.id, Bundle: c.bundle,
 		Listener: inherited.Listener, Log: log,
 		Version: Version, Revision: Revision, Binary: executable(), Debug: c.debug,
+		Publish: c.publish,
 	}, inherited.Ready)
 	if err != nil {
 		inherited.Fail(err)

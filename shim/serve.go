@@ -26,6 +26,8 @@ type Config struct {
 	Revision      string
 	Binary        string
 	Debug         bool
+	// Publish is the ttrpc address of a containerd that wants the events; "" is none.
+	Publish string
 	// Shared: the process is somebody else's, with children that are not ours.
 	Shared bool
 }
@@ -37,7 +39,8 @@ type Config struct {
 //
 //	set up  lock the bundle, become subreaper, start reaper and server
 //	serve   until Shutdown, or until nobody needs it any more (shim.go)
-//	leave   remove the socket, answer what is under way, close everything, unlock
+//	leave   remove the socket, answer what is under way, deliver the last events,
+//	        close everything, unlock
 //
 // An error is one of the set-up: from then on nobody is there to be told, and it
 // is logged, or becomes an exit status.
@@ -63,6 +66,7 @@ func Serve(cfg Config, ready func() error) error {
 	defer r.Close()
 
 	s := &shim{cfg: cfg, log: newLogger(cfg), reaper: r, started: time.Now(), lock: lock, gone: make(chan struct{})}
+	s.forward = newForwarder(cfg.Publish, cfg.Namespace, s.log)
 	s.server = rpc.New(s.lookup, rpc.Options{
 		Waits:        waits,
 		Log:          func(line string) { s.log.warnf("%s", line) },
@@ -81,6 +85,10 @@ func Serve(cfg Config, ready func() error) error {
 	defer cancel()
 	if err := s.server.Stop(ctx); err != nil {
 		s.log.warnf("%v", err)
+	}
+	s.forward.close(ctx)
+	if c := s.current(); c != nil {
+		c.Close()
 	}
 	return nil
 }

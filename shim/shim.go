@@ -36,6 +36,7 @@ type shim struct {
 	reaper  *reaper.Reaper
 	server  *rpc.Server
 	started time.Time
+	forward *forwarder    // nil without a containerd
 	lock    *os.File      // of the bundle; borrowed
 	gone    chan struct{} // closed by leave
 
@@ -110,6 +111,7 @@ func (s *shim) publish(e bundle.Event) {
 	if err := bundle.AppendFeed(s.cfg.Bundle+"/..", line); err != nil {
 		s.log.warnf("%v; event %d (%s) is not in the feed", err, e.Seq, e.Topic)
 	}
+	s.forward.add(e)
 }
 
 // reconsider looks whether the shim is still needed, and for how long it

@@ -38,7 +38,11 @@ type Event struct {
 	Reason   string
 	ExitedAt time.Time
 
-	Bundle     string // create
+	// create
+	Bundle                string
+	Stdin, Stdout, Stderr string // URIs, as given
+	Terminal              bool
+
 	Checkpoint string // create (restored from), checkpointed (written to)
 }
 
@@ -60,8 +64,8 @@ func (e Event) Encode() []byte {
 			b.String("reason", e.Reason)
 		}
 	}
-	if e.Bundle != "" {
-		b.String("bundle", e.Bundle)
+	if e.Topic == TopicCreate {
+		b.String("bundle", e.Bundle).String("stdin", e.Stdin).String("stdout", e.Stdout).String("stderr", e.Stderr).Bool("terminal", e.Terminal)
 	}
 	if e.Checkpoint != "" {
 		b.String("checkpoint", e.Checkpoint)
@@ -82,7 +86,8 @@ func DecodeEvent(line []byte) (Event, error) {
 		Topic: r.str("topic"), ExecID: r.str("exec_id"), PID: int(r.int("pid")),
 		Known: r.bool("known"), Code: int(r.int("code")), Signal: int(r.int("signal")),
 		Reason: r.str("reason"), ExitedAt: r.time("exited_at"),
-		Bundle: r.str("bundle"), Checkpoint: r.str("checkpoint"),
+		Bundle: r.str("bundle"), Stdin: r.str("stdin"), Stdout: r.str("stdout"), Stderr: r.str("stderr"), Terminal: r.bool("terminal"),
+		Checkpoint: r.str("checkpoint"),
 	}
 	return e, r.end(kind)
 }

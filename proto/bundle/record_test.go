@@ -38,7 +38,10 @@ func someExit() Exit {
 }
 
 func someEvent(topic string) Event {
-	e := Event{Seq: 1<<64 - 1, Time: when, Namespace: "ns", ID: "c1", Topic: topic, ExecID: "e1", PID: 3, Bundle: "/b", Checkpoint: awkward}
+	e := Event{Seq: 1<<64 - 1, Time: when, Namespace: "ns", ID: "c1", Topic: topic, ExecID: "e1", PID: 3, Checkpoint: awkward}
+	if topic == TopicCreate {
+		e.Bundle, e.Stdin, e.Stdout, e.Stderr, e.Terminal = "/b", "i", awkward, "e", true
+	}
 	if topic == TopicExit || topic == TopicDelete {
 		e.Known, e.Code, e.Signal, e.Reason, e.ExitedAt = true, 137, 9, awkward, when
 	}

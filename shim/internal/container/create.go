@@ -202,7 +202,11 @@ func (c *Container) created() error {
 	if err != nil {
 		return err
 	}
-	c.emit(bundle.Event{Topic: bundle.TopicCreate, PID: id.PID, Bundle: c.cfg.Bundle, Checkpoint: c.req.Checkpoint})
+	io := c.req.Streams
+	c.emit(bundle.Event{
+		Topic: bundle.TopicCreate, PID: id.PID, Bundle: c.cfg.Bundle, Checkpoint: c.req.Checkpoint,
+		Stdin: io.Stdin, Stdout: io.Stdout, Stderr: io.Stderr, Terminal: io.Terminal,
+	})
 	if proc != nil {
 		go c.watch(c.init)
 	}

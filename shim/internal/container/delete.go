@@ -161,6 +161,20 @@ func (c *Container) neverRan(p *process) {
 	}
 }
 
+// Close ends the streams of a container that is over, for a shim that leaves
+// although nobody has deleted it.
+func (c *Container) Close() {
+	c.mu.Lock()
+	all := []*process{c.init}
+	for _, p := range c.execs {
+		all = append(all, p)
+	}
+	c.mu.Unlock()
+	for _, p := range all {
+		c.closeOf(p)
+	}
+}
+
 func (c *Container) closeOf(p *process) {
 	if err := p.close(); err != nil {
 		c.cfg.Log("close streams of %q: %v", p.execID, err)
