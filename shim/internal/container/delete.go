@@ -132,13 +132,13 @@ func (c *Container) teardown(ctx context.Context) error {
 // forget ends the streams of everything and marks init as deleted.
 func (c *Container) forget() {
 	c.mu.Lock()
+	neverRestored := c.init.proc == nil && c.init.state == created
 	c.init.state = deleted
 	execs := c.execs
 	c.execs = make(map[string]*process)
 	for _, p := range execs {
 		c.neverRan(p)
 	}
-	neverRestored := c.init.proc == nil
 	c.mu.Unlock()
 	for _, p := range execs {
 		c.closeOf(p)
