@@ -148,7 +148,7 @@ func TestWaitBeforeStartOfAnExec(t *testing.T) {
 		wait := s.waiting("e1")
 		s.start("e1")
 		wait(7)
-		if st := s.state("e1"); st.ExitStatus != 7 || st.ExitedAt.Time().IsZero() || st.Pid == 0 {
+		if st := s.state("e1"); st.ID != "e1" || st.ExecID != "e1" || st.ExitStatus != 7 || st.ExitedAt.Time().IsZero() || st.Pid == 0 {
 			t.Errorf("state of an exec that has ended: %+v", st)
 		}
 	})

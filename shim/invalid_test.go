@@ -151,7 +151,7 @@ func TestBothVersionsOfTheTaskService(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.wantStatus("", types.StatusRunning)
-	if c, err := v3.Connect(patient(t), &task.ConnectRequest{ID: s.id}); err != nil || c.TaskPid != s.state("").Pid || int(c.ShimPid) != s.child.PID() {
+	if c, err := v3.Connect(patient(t), &task.ConnectRequest{ID: s.id}); err != nil || c.Version == "" || c.TaskPid != s.state("").Pid || int(c.ShimPid) != s.child.PID() {
 		t.Errorf("connect: %+v, %v", c, err)
 	}
 }
