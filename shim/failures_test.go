@@ -1,10 +1,12 @@
 package shim
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/holdfast/holdfast/proto/bundle"
 	"github.com/holdfast/holdfast/proto/task"
@@ -189,5 +191,37 @@ func TestPidsOfStoppedTaskIsInit(t *testing.T) {
 		if err != nil || len(resp.Processes) != 1 || resp.Processes[0].Pid != pid {
 			t.Errorf("pids %+v, %v, want %d", resp, err, pid)
 		}
+	})
+}
+
+// A create that is cut short halfway, here in a hook, leaves neither the process
+// that the OCI runtime had made nor its state, and the id may be used again.
+func TestCreateThatIsCutShort(t *testing.T) {
+	withRealRuntimes(t, func(t *testing.T, rt ociRuntime) {
+		s := drive(t, rt, sleeper)
+		config := filepath.Join(s.bundle, bundle.ConfigFile)
+		sound, err := os.ReadFile(config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		hook := `{"hooks":{"prestart":[{"path":"/bin/sleep","args":["sleep","3"],"env":["TOKEN=` + s.token + `"]}]},`
+		if err := os.WriteFile(config, append([]byte(hook), sound[1:]...), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), 700*time.Millisecond)
+		defer cancel()
+		wantError(t, "create", timedOut(drop(s.Create(ctx, s.request()))), wire.DeadlineExceeded, "")
+		if err := os.WriteFile(config, sound, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "the create is undone", func() bool {
+			_, err := os.Stat(s.bundle + "/task.json")
+			return err != nil
+		})
+		eventually(t, "the hook has ended", func() bool { return len(s.processes()) == 0 })
+		if dirs := ocitest.CgroupDirs(s.cgroups); len(dirs) > 0 {
+			t.Errorf("cgroups are left: %v", dirs)
+		}
+		s.run()
 	})
 }

@@ -139,6 +139,9 @@ func waitOrKill(ctx context.Context, p *reaper.Process, limit time.Duration) (re
 	if errors.Is(reason, context.DeadlineExceeded) && !errors.Is(reason, ErrDeadline) {
 		reason = &deadlineError{} // the caller's own
 	}
+	if exit, ok := undone(p); ok {
+		return exit, reason
+	}
 	_ = p.Signal(unix.SIGKILL) // it may have exited in the meantime
 
 	grace, cancel := context.WithTimeout(context.Background(), killGrace)
