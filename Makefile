@@ -17,7 +17,7 @@ BUILD := CGO_ENABLED=0 go build -trimpath -buildmode=exe \
 	-ldflags "-s -w -X main.version=$(VERSION) -X $(SHIM).Version=$(VERSION) -X $(SHIM).Revision=$(REVISION)"
 UNIT = $$(go list ./... | grep -v /integration)
 
-.PHONY: build test check unit integration bench fuzz proto demo install clean help setup $(BINS)
+.PHONY: build test check unit integration race bench fuzz proto demo install clean help setup $(BINS)
 
 build: $(BINS) ## bin/holdfast and bin/containerd-shim-holdfast-v2, static
 
@@ -27,7 +27,7 @@ bin/holdfast:
 bin/containerd-shim-holdfast-v2:
 	$(BUILD) -o $@ ./shim/cmd/containerd-shim-holdfast-v2
 
-test: setup check unit integration ## everything: set-up, checks, unit and integration tests (as root)
+test: setup check unit integration race ## everything: set-up, checks, unit and integration tests (as root)
 
 check: ## gofmt, vet, staticcheck, generated files up to date
 	@files=$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go')); \
@@ -41,6 +41,9 @@ unit: ## unit tests with the race detector
 
 integration: setup ## the whole, on real runc and crun (as root); RUN=regexp picks tests
 	REQUIRE=$(REQUIRE) go test -count=1 -timeout 20m $(if $(RUN),-v -run '$(RUN)') ./integration/...
+
+race: setup ## the integration tests once more, on programs with the race detector
+	RACE=1 REQUIRE=$(REQUIRE) go test -count=1 -timeout 20m $(if $(RUN),-v -run '$(RUN)') ./integration/...
 
 bench: setup ## benchmarks: latency, memory, throughput
 	go test -run '^$$' -bench . -benchmem ./...

@@ -27,6 +27,9 @@ const (
 )
 
 func TestAnIdleShimIsWithinItsBudget(t *testing.T) {
+	if harness.Race() {
+		t.Skip("the race detector is not what a container pays for")
+	}
 	w := harness.New(t, "runc")
 	ids := []string{"a", "b", "c", "d"} // several, so that they share the program file
 	for _, id := range ids {
@@ -56,6 +59,9 @@ func TestAnIdleShimIsWithinItsBudget(t *testing.T) {
 // The shim's program is static, so that it runs in any image, and has a fixed
 // address: relocations would turn shared pages into private ones.
 func TestTheShimsBinary(t *testing.T) {
+	if harness.Race() {
+		t.Skip("the race detector is not what a container pays for")
+	}
 	path := harness.Binary("containerd-shim-holdfast-v2")
 	f, err := elf.Open(path)
 	if err != nil {

@@ -39,6 +39,9 @@ func Main(m *testing.M) {
 	if code == 0 {
 		code = ended(before)
 	}
+	if races(bin) {
+		code = 1
+	}
 	os.RemoveAll(bin)
 	os.Exit(code)
 }
@@ -60,6 +63,7 @@ func prepare() error {
 		return err
 	}
 	os.Setenv(binEnv, bin)
+	os.Setenv("GORACE", "atexit_sleep_ms=0 log_path="+filepath.Join(bin, raceLog))
 	if os.Geteuid() == 0 {
 		if err := ownMounts(); err != nil {
 			os.RemoveAll(bin)
@@ -73,6 +77,24 @@ func prepare() error {
 	return fmt.Errorf("exec %s: %w", self, syscall.Exec(self, os.Args, os.Environ()))
 }
 
+// raceLog begins the names of the files that programs built with the race
+// detector write their findings to, one per process.
+const raceLog = "race"
+
+// Race reports whether the programs are built with the race detector, which
+// the environment variable RACE asks for. They are slower then, and larger.
+func Race() bool { return os.Getenv("RACE") != "" }
+
+// races prints what the race detector has found in any process.
+func races(bin string) bool {
+	logs, _ := filepath.Glob(filepath.Join(bin, raceLog+".*"))
+	for _, name := range logs {
+		text, _ := os.ReadFile(name)
+		fmt.Printf("%s\n", text)
+	}
+	return len(logs) > 0
+}
+
 // build compiles the programs into dir as `make build` does.
 func build(dir string) error {
 	root, err := moduleRoot()
@@ -80,6 +102,10 @@ func build(dir string) error {
 		return err
 	}
 	args := []string{"build", "-trimpath", "-ldflags", "-s -w -X main.version=integration -X github.com/holdfast/holdfast/shim.Version=integration", "-o", dir + "/"}
+	cgo := "CGO_ENABLED=0"
+	if Race() {
+		cgo, args = "CGO_ENABLED=1", append(args, "-race")
+	}
 	for _, p := range programs {
 		if _, err := os.Stat(filepath.Join(root, p)); err != nil {
 			return fmt.Errorf("build: %w", err)
@@ -88,7 +114,7 @@ func build(dir string) error {
 	}
 	cmd := exec.Command("go", args...)
 	cmd.Dir = root
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	cmd.Env = append(os.Environ(), cgo)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("build: %w\n%s", err, out)
 	}
