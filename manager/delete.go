@@ -266,9 +266,13 @@ func (c *Container) killShim(pid int) error {
 	}
 }
 
-// removeRun removes the files of a run, its socket first and the record of the
-// task last, so that a crash in between leaves something to find.
+// removeRun removes the files of a run whose shim has left or is leaving, its
+// socket first and the record of the task last, so that a crash in between leaves
+// something to find.
 func (c *Container) removeRun() error {
+	if err := c.awaitLeave(); err != nil {
+		return err
+	}
 	if path, err := readAddress(c.dir); err == nil {
 		if own, err := c.socket(); err == nil && path == own {
 			os.Remove(path)

@@ -2,6 +2,7 @@ package shim
 
 import (
 	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -108,7 +109,7 @@ func (s *shim) publish(e bundle.Event) {
 	if err := bundle.AppendJournal(s.cfg.Bundle, line); err != nil {
 		s.log.warnf("%v; event %d (%s) is not in the journal", err, e.Seq, e.Topic)
 	}
-	if err := bundle.AppendFeed(s.cfg.Bundle+"/..", line); err != nil {
+	if err := bundle.AppendFeed(filepath.Dir(s.cfg.Bundle), line); err != nil {
 		s.log.warnf("%v; event %d (%s) is not in the feed", err, e.Seq, e.Topic)
 	}
 	s.forward.add(e)
