@@ -20,7 +20,9 @@ import (
 // wraps ESRCH if there is no such process.
 //
 // The exit of a process that never becomes our child is Known from Linux 6.15
-// on; before that, only if its zombie was seen before its parent reaped it.
+// on; before that, only if its zombie was seen before its parent reaped it. From
+// 6.13 on it is announced as soon as the process is dead, if we may trace it
+// (ptrace(2)), else when its parent has reaped it.
 func (r *Reaper) Adopt(pid int) (*Process, error) {
 	if pid <= 0 {
 		return nil, fmt.Errorf("adopt process %d: %w", pid, unix.EINVAL)

@@ -47,9 +47,9 @@ func keepsExits(w *world) bool {
 	return w.sys.pidfdInfo(pidfd, &info) == nil && info.mask&infoExit != 0
 }
 
-func TestExitOfSomebodyElsesChild(t *testing.T) {
-	s, waits := countWaits()
-	w := newWorldOn(t, s)
+// A parent may take seconds to reap, or never do: the zombie tells.
+func TestExitOfSomebodyElsesChildIsToldBeforeItIsReaped(t *testing.T) {
+	w := newWorld(t)
 	if !keepsExits(w) {
 		t.Skip("this kernel keeps no exit status for pidfds")
 	}
@@ -61,11 +61,34 @@ func TestExitOfSomebodyElsesChild(t *testing.T) {
 	if err := p.Signal(unix.SIGSEGV); err != nil {
 		t.Fatal(err)
 	}
+	if e := w.exit(p); !e.Known || e.Signal() != unix.SIGSEGV || !e.Core() && dumpsHere(t) {
+		t.Errorf("%+v", e)
+	}
+	if s, err := w.stat(pid); err != nil || s.state != 'Z' {
+		t.Errorf("reaped, or not dead: %+v, %v", s, err)
+	}
+	parent.in.Close()
+	w.exit(parent.Process)
+}
+
+// Who may not trace a process reads its exit code as 0. That is no success.
+func TestZombieThatMayNotBeReadTellsNothing(t *testing.T) {
+	s, waits := countWaits()
+	w := newWorldOn(t, s)
+	if !keepsExits(w) {
+		t.Skip("this kernel keeps no exit status for pidfds")
+	}
+	parent, pid := w.parent()
+	w.sys.proc = blindProc(t, pid)
+	p, err := w.Adopt(pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Signal(unix.SIGUSR2)
 	isZombie(w, pid)
 	// Its zombie is readable and stays so. The loop must have passed it by.
 	eventually(t, func() bool { return waits.Load() > 0 }, "see the zombie")
-	other := w.start("/bin/true")
-	w.exit(other)
+	w.exit(w.start("/bin/true"))
 	if e, ok := p.Exit(); ok {
 		t.Errorf("exit before the reap: %+v", e)
 	}
@@ -73,7 +96,49 @@ func TestExitOfSomebodyElsesChild(t *testing.T) {
 		t.Errorf("%d waits while a zombie lay there", n)
 	}
 	parent.tell(w, "reap")
-	if e := w.exit(p); !e.Known || e.Signal() != unix.SIGSEGV || !e.Core() && dumpsHere(t) {
+	if e := w.exit(p); !e.Known || e.Signal() != unix.SIGUSR2 {
+		t.Errorf("%+v", e)
+	}
+	parent.in.Close()
+	w.exit(parent.Process)
+}
+
+// blindProc is a procfs that shows pid as to someone who may not trace it: the
+// exit code reads as 0, and io cannot be read.
+func blindProc(t *testing.T, pid int) string {
+	dir := t.TempDir()
+	its := fmt.Sprintf("%s/%d", dir, pid)
+	if err := os.Mkdir(its, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	stat := fmt.Sprintf("%d (x) Z 1%s 0\n", pid, strings.Repeat(" 0", 47))
+	if err := os.WriteFile(its+"/stat", []byte(stat), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("/proc/self", dir+"/self"); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// The thread that leads may leave before the others; what counts is how the
+// process ended.
+func TestZombieOfManyThreadsTellsTheStatusOfTheProcess(t *testing.T) {
+	w := newWorld(t)
+	if !keepsExits(w) {
+		t.Skip("this kernel keeps no exit status for pidfds")
+	}
+	parent, pid := w.parent("leaderless")
+	p, err := w.Adopt(pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	isZombie(w, pid) // the leader: the process lives on
+	if e, ok := p.Exit(); ok {
+		t.Fatalf("exit of a process that lives: %+v", e)
+	}
+	parent.tell(w, "let go")
+	if e := w.exit(p); !e.Known || e.Code() != 42 {
 		t.Errorf("%+v", e)
 	}
 	parent.in.Close()
@@ -89,8 +154,8 @@ func TestExitOfSomebodyElsesZombie(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := p.Signal(unix.SIGKILL); err != nil {
-		t.Errorf("signal a zombie: %v", err)
+	if keepsExits(w) {
+		w.exit(p)
 	}
 	parent.tell(w, "reap")
 	// Also on a kernel that keeps nothing: the zombie told.

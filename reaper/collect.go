@@ -109,9 +109,8 @@ func (r *Reaper) collect(p *Process, hup bool) (Exit, bool) {
 	case hup:
 		return r.reaped(p, now), true
 	}
-	// Somebody else's child, for now. It may still fall to us.
-	r.takeHint(p)
-	return Exit{}, false
+	// Somebody else's child, for now: dead, and reaped when its parent likes.
+	return r.zombie(p, now)
 }
 
 // waitNow is waitid for an exit that does not block.
@@ -141,26 +140,48 @@ func (r *Reaper) reaped(p *Process, now time.Time) Exit {
 	}
 }
 
-// takeHint notes the status of somebody else's zombie from /proc, for kernels
-// that keep nothing for pidfds. Who may not ptrace the process reads 0 there,
-// which must not pass for a success; /proc/PID/io has the same condition and
-// says so.
-func (r *Reaper) takeHint(p *Process) {
+// zombie returns the exit of somebody else's zombie, which /proc shows to who
+// may trace it. Its parent may take seconds to reap it (an init that looks
+// around now and then), or never do. False means that the reap has to be waited
+// for; what was seen is then kept, for kernels that keep nothing themselves.
+func (r *Reaper) zombie(p *Process, now time.Time) (Exit, bool) {
 	s, err := r.stat(p.pid)
-	if err != nil || s.state != 'Z' {
-		return
+	if err != nil || s.state != 'Z' || !r.mayTrace(p.pid) {
+		return Exit{}, false
 	}
-	f, err := os.Open(r.sys.proc + "/" + strconv.Itoa(p.pid) + "/io")
+	// Was all that still about p?
+	if r.sys.sendSignal(p.fd, 0) != nil {
+		return Exit{}, false
+	}
+	p.hint, p.hinted = s.exitCode, true
+	// Old kernels show the exit code of the first thread, which is not that of
+	// the process if it left before the others. Those with PIDFD_GET_INFO do not.
+	if r.sys.pidfdInfo(p.fd, &pidfdInfo{mask: infoPID}) != nil || r.falls(s.ppid) {
+		return Exit{}, false
+	}
+	return Exit{Status: s.exitCode, Known: true, At: now}, true
+}
+
+// mayTrace tells whether /proc shows us the exit code of pid. To others it shows
+// 0, which must not pass for a success; /proc/PID/io has the same condition
+// (ptrace(2), PTRACE_MODE_READ_FSCREDS) and says so.
+func (r *Reaper) mayTrace(pid int) bool {
+	f, err := os.Open(r.sys.proc + "/" + strconv.Itoa(pid) + "/io")
 	if err != nil {
-		return
+		return false
 	}
 	defer f.Close()
 	var b [1]byte
-	if _, err := f.Read(b[:]); err != nil {
-		return
+	_, err = f.Read(b[:])
+	return err == nil
+}
+
+// falls tells whether the children of the process ppid will be ours, with what
+// they used, since it is a child of ours that will end soon, as OCI runtimes do.
+func (r *Reaper) falls(ppid int) bool {
+	if !r.subreaper {
+		return false
 	}
-	// Was all that still about p?
-	if r.sys.sendSignal(p.fd, 0) == nil {
-		p.hint, p.hinted = s.exitCode, true
-	}
+	parent, err := r.stat(ppid)
+	return err == nil && parent.ppid == os.Getpid()
 }

@@ -8,7 +8,8 @@
 //
 //	Start ──► clone+pidfd ─┐                      ┌─► waitid(P_PIDFD): status, rusage
 //	Adopt ──► pidfd_open ──┼─► epoll ─► one loop ─┤
-//	AdoptFD ─► pidfd ──────┘        (Go's poller) └─► not ours: PIDFD_GET_INFO at hang-up
+//	AdoptFD ─► pidfd ──────┘        (Go's poller) └─► not ours: the zombie's /proc/PID/stat,
+//	                                                  or PIDFD_GET_INFO once it is reaped
 //	                                                        │
 //	Wait, Done, Exit ◄── closed channel ◄── Exit, written once
 //

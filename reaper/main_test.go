@@ -19,11 +19,12 @@ import (
 // children are the parts that the test binary plays when it is its own child.
 // Descriptor 0 is the string by which the test pulls, descriptor 1 the way back.
 var children = map[string]func(args []string){
-	"exit":   roleExit,
-	"park":   rolePark,
-	"parent": roleParent,
-	"tracer": roleTracer,
-	"fds":    roleFds,
+	"exit":       roleExit,
+	"park":       rolePark,
+	"leaderless": roleLeaderless,
+	"parent":     roleParent,
+	"tracer":     roleTracer,
+	"fds":        roleFds,
 }
 
 // quick keeps the race detector from sleeping a second at each child's exit.
@@ -56,9 +57,25 @@ func rolePark([]string) {
 	os.Stdin.Read(make([]byte, 1))
 }
 
-// roleParent starts a parked child, says its pid, and then does what it is
-// told: reap it, or just die.
-func roleParent([]string) {
+// roleLeaderless is a park whose first thread ends at once; at the end of its
+// input the process exits with 42.
+func roleLeaderless([]string) {
+	go func() {
+		fmt.Println("ready")
+		os.Stdin.Read(make([]byte, 1))
+		os.Exit(42)
+	}()
+	// TestMain is on the process's first thread if anything is.
+	if unix.Gettid() != os.Getpid() {
+		os.Exit(1)
+	}
+	syscall.Syscall(syscall.SYS_EXIT, 7, 0, 0)
+}
+
+// roleParent starts a parked child, or one of the role in its argument, says its
+// pid, and then does what it is told: reap it, let it end, or just die.
+func roleParent(args []string) {
+	role := append(args, "park")[0]
 	keep, hold, err := os.Pipe()
 	if err != nil {
 		panic(err)
@@ -67,8 +84,8 @@ func roleParent([]string) {
 	if err != nil {
 		panic(err)
 	}
-	pid, err := syscall.ForkExec("/proc/self/exe", []string{"park"}, &syscall.ProcAttr{
-		Env:   []string{"REAPER_CHILD=park", quick},
+	pid, err := syscall.ForkExec("/proc/self/exe", []string{role}, &syscall.ProcAttr{
+		Env:   []string{"REAPER_CHILD=" + role, quick},
 		Files: []uintptr{keep.Fd(), say.Fd(), 2, hold.Fd()}, // its input never ends
 	})
 	if err != nil {
@@ -80,6 +97,8 @@ func roleParent([]string) {
 		switch orders.Text() {
 		case "reap":
 			syscall.Wait4(pid, nil, 0, nil)
+		case "let go":
+			hold.Write([]byte{'\n'})
 		case "orphan":
 			leaveOrphan()
 			fmt.Println("left")
@@ -233,10 +252,11 @@ func (w *world) park() *actor {
 	return a
 }
 
-// parent starts a process with a parked child and returns the child's pid.
-func (w *world) parent() (*actor, int) {
+// parent starts a process with a parked child, or one of another role, and
+// returns the child's pid.
+func (w *world) parent(role ...string) (*actor, int) {
 	w.Helper()
-	a := w.play("parent")
+	a := w.play("parent", role...)
 	line, err := a.out.ReadString('\n')
 	pid, aerr := strconv.Atoi(strings.TrimSpace(line))
 	if err != nil || aerr != nil {

@@ -26,8 +26,8 @@ type Process struct {
 	id Identity   // filled on demand while fd is open
 
 	// hint is the raw wait status of a zombie that is not our child, taken
-	// from /proc; only for kernels that tell nothing once it is reaped. Used
-	// by the loop alone.
+	// from /proc, for kernels that tell nothing once it is reaped. Used by the
+	// loop alone.
 	hint   uint32
 	hinted bool
 	exit   Exit          // written before done is closed, read-only afterwards
@@ -118,13 +118,13 @@ func (p *Process) Identity() Identity {
 }
 
 // finish announces the exit and gives the pidfd back. Called once, by the loop
-// or, after that has ended, by Close.
+// or, after that has ended, by Close. Who is told by Signal or PidFD that the
+// process has exited finds the exit.
 func (p *Process) finish(e Exit) {
 	p.mu.Lock()
-	fd := p.fd
-	p.fd = -1
-	p.mu.Unlock()
-	unix.Close(fd)
+	defer p.mu.Unlock()
 	p.exit = e
 	close(p.done)
+	unix.Close(p.fd)
+	p.fd = -1
 }
