@@ -102,8 +102,10 @@ func (c *Container) deleteRun(ctx context.Context, force bool) (Exit, error) {
 	if err == nil {
 		err = c.deleteByShim(ctx)
 	}
-	// A shim that is dead, or so sick that it does not answer, is not asked again.
-	if err != nil && ctx.Err() == nil && (force || status.State == StateStopped) {
+	// A shim that is dead, or so sick that it does not answer, is not asked again; one
+	// that refuses has its reasons.
+	sick := errors.Is(err, ErrShimDead) || errors.Is(err, ErrTimeout)
+	if err != nil && ctx.Err() == nil && (force || sick && status.State == StateStopped) {
 		err = c.deleteWithoutShim(ctx, d.task.ShimPID)
 	}
 	if err != nil {

@@ -70,11 +70,12 @@ func flushTime(ctx context.Context, p *process) time.Duration {
 // killed, one that runs is a refusal.
 func (c *Container) endCreated(ctx context.Context) error {
 	c.mu.Lock()
-	s, proc := c.init.state, c.init.proc
+	s, proc, over := c.init.state, c.init.proc, c.init.over()
 	c.mu.Unlock()
 	switch {
 	case s == deleted:
 		return errDeleted
+	case over: // on record maybe, so that the caller knows, and about to be announced
 	case s == running || s == paused:
 		return errVerb("delete", s, "process")
 	case s == created && proc == nil: // an image that was never restored
@@ -192,7 +193,7 @@ func (c *Container) deleteExec(ctx context.Context, execID string) (bundle.Exit,
 		err = errNoProcess(execID)
 	case p.isStarting():
 		err = faultf(ErrState, "cannot delete a process that is being started")
-	case p.state == running:
+	case p.state == running && !p.over():
 		err = errVerb("delete", p.state, "process")
 	default:
 		c.neverRan(p)

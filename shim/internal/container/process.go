@@ -47,6 +47,16 @@ func (p *process) pid() int {
 	return p.proc.PID()
 }
 
+// over reports whether the kernel has said that p has ended. The table learns it
+// a little later: the record comes first. Container.mu is held.
+func (p *process) over() bool {
+	if p.proc == nil {
+		return false
+	}
+	_, ok := p.proc.Exit()
+	return ok
+}
+
 // isStarting reports whether a start is under way. Container.mu is held.
 func (p *process) isStarting() bool {
 	if p.starting == nil {
