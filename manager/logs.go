@@ -52,6 +52,8 @@ func (c *Container) logs(ctx context.Context, cfg LogsConfig, yield func(LogLine
 			return err
 		}
 		defer w.Close()
+	} else {
+		c.lastWords(ctx)
 	}
 	r := &logReader{path: path, cri: cri, cfg: cfg, yield: yield}
 	defer r.Close()
@@ -67,6 +69,22 @@ func (c *Container) logs(ctx context.Context, cfg LogsConfig, yield func(LogLine
 			return err
 		}
 	}
+}
+
+// lastWordsTime bounds the wait for the last output of a container that has
+// ended: what is still under way gets into a file within a millisecond, unless
+// somebody holds it up.
+const lastWordsTime = time.Second
+
+// lastWords waits for the output of a container that has just ended. Who has
+// waited for a container expects to find all its output.
+func (c *Container) lastWords(ctx context.Context) {
+	if d := c.look(); !d.run || d.exit == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, lastWordsTime)
+	defer cancel()
+	c.outputOver(ctx)
 }
 
 // outputOver reports whether nothing will be added to the log by the current
