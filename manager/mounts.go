@@ -34,7 +34,7 @@ func ParseMount(s string) (Mount, error) {
 	if m.Type == "bind" && !hasBind(m.Options) {
 		m.Options = append(m.Options, "rbind")
 	}
-	if err := checkMounts([]Mount{m}); err != nil {
+	if err := m.check(); err != nil { // whether it may be at Target, its neighbours decide
 		return Mount{}, fmt.Errorf("parse mount %q: %w", s, err)
 	}
 	return m, nil
@@ -52,18 +52,27 @@ func hasBind(options []string) bool {
 // checkMounts finds what can be known to be wrong before a shim mounts.
 func checkMounts(mounts []Mount) error {
 	for i, m := range mounts {
-		switch {
-		case m.Type == "":
-			return fmt.Errorf("mount %d has no type: %w", i, ErrInvalid)
-		case m.Source == "":
-			return fmt.Errorf("mount %d (%s) has no source: %w", i, m.Type, ErrInvalid)
-		case i == 0 && strings.Trim(m.Target, "/") != "":
-			return fmt.Errorf("mount 0 is at %s, the first one must be the root: %w", m.Target, ErrInvalid)
+		if err := m.check(); err != nil {
+			return fmt.Errorf("mount %d (%s): %w", i, m.Type, err)
 		}
-		for _, dir := range mountDirs(m) {
-			if err := checkSource(dir); err != nil {
-				return fmt.Errorf("mount %d (%s): %w", i, m.Type, err)
-			}
+		if i == 0 && strings.Trim(m.Target, "/") != "" {
+			return fmt.Errorf("mount 0 (%s) is at %s, the first one must be the root: %w", m.Type, m.Target, ErrInvalid)
+		}
+	}
+	return nil
+}
+
+// check finds what is wrong with a mount by itself.
+func (m Mount) check() error {
+	switch {
+	case m.Type == "":
+		return fmt.Errorf("it has no type: %w", ErrInvalid)
+	case m.Source == "":
+		return fmt.Errorf("it has no source: %w", ErrInvalid)
+	}
+	for _, dir := range mountDirs(m) {
+		if err := checkSource(dir); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -18,11 +18,13 @@ import (
 func TestParseMount(t *testing.T) {
 	a, b := t.TempDir(), t.TempDir()
 	for text, want := range map[string]Mount{
-		"bind:" + a:               {Type: "bind", Source: a, Options: []string{"rbind"}},
-		"bind:" + a + "::ro,bind": {Type: "bind", Source: a, Options: []string{"ro", "bind"}},
-		"bind:" + a + ":ro":       {Type: "bind", Source: a, Options: []string{"ro", "rbind"}},
-		"bind:" + a + ":/:ro":     {Type: "bind", Source: a, Target: "/", Options: []string{"ro", "rbind"}},
-		"tmpfs:tmpfs":             {Type: "tmpfs", Source: "tmpfs"},
+		"bind:" + a:                                   {Type: "bind", Source: a, Options: []string{"rbind"}},
+		"bind:" + a + "::ro,bind":                     {Type: "bind", Source: a, Options: []string{"ro", "bind"}},
+		"bind:" + a + ":ro":                           {Type: "bind", Source: a, Options: []string{"ro", "rbind"}},
+		"bind:" + a + ":/:ro":                         {Type: "bind", Source: a, Target: "/", Options: []string{"ro", "rbind"}},
+		"tmpfs:tmpfs":                                 {Type: "tmpfs", Source: "tmpfs"},
+		"tmpfs:tmpfs:/run":                            {Type: "tmpfs", Source: "tmpfs", Target: "/run"},
+		"tmpfs:tmpfs:/run:size=1m,mode=755":           {Type: "tmpfs", Source: "tmpfs", Target: "/run", Options: []string{"size=1m", "mode=755"}},
 		"overlay:o:lowerdir=" + a + ":" + b + ",ro":   {Type: "overlay", Source: "o", Options: []string{"lowerdir=" + a + ":" + b, "ro"}},
 		"overlay:o::lowerdir=" + a + "::" + b + ",ro": {Type: "overlay", Source: "o", Options: []string{"lowerdir=" + a + "::" + b, "ro"}},
 		"ext4:/dev/none:/:noatime":                    {Type: "ext4", Source: "/dev/none", Target: "/", Options: []string{"noatime"}},
@@ -32,7 +34,7 @@ func TestParseMount(t *testing.T) {
 			t.Errorf("ParseMount(%s) = %+v, %v, want %+v", text, got, err, want)
 		}
 	}
-	for _, bad := range []string{"", "bind", "bind:", ":x", "bind:relative", "tmpfs:t:/run", "overlay:o:lowerdir=x"} {
+	for _, bad := range []string{"", "bind", "bind:", ":x", "bind:relative", "overlay:o:lowerdir=x"} {
 		if _, err := ParseMount(bad); !errors.Is(err, ErrInvalid) {
 			t.Errorf("ParseMount(%q): %v", bad, err)
 		}

@@ -1,6 +1,7 @@
 package manager_test
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -18,11 +19,18 @@ func TestRootfsByMounts(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(lower, "etc", "passwd"), []byte("joe:x:7:8::/home/joe:/bin/sh\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	mount, err := manager.ParseMount("overlay:overlay:lowerdir=" + t.TempDir() + ":" + lower)
-	if err != nil {
-		t.Fatal(err)
+	var mounts []manager.Mount
+	for _, text := range []string{"overlay:overlay:lowerdir=" + t.TempDir() + ":" + lower, "tmpfs:tmpfs:/run:size=1m"} {
+		mount, err := manager.ParseMount(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		mounts = append(mounts, mount)
 	}
-	c, err := m.Create(t.Context(), "box", manager.CreateConfig{Mounts: []manager.Mount{mount}, Process: manager.SpecConfig{User: "joe"}})
+	if _, err := m.Create(t.Context(), "box", manager.CreateConfig{Mounts: mounts[1:]}); !errors.Is(err, manager.ErrInvalid) {
+		t.Errorf("Create without a mount at the root: %v", err)
+	}
+	c, err := m.Create(t.Context(), "box", manager.CreateConfig{Mounts: mounts, Process: manager.SpecConfig{User: "joe"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -34,7 +42,7 @@ func TestRootfsByMounts(t *testing.T) {
 	if _, err := c.NewTask(t.Context(), manager.TaskConfig{}); err != nil {
 		t.Fatal(err)
 	}
-	if r := l.last().create.Rootfs; len(r) != 1 || r[0].Type != "overlay" {
+	if r := l.last().create.Rootfs; len(r) != 2 || r[0].Type != "overlay" || r[1].Target != "/run" {
 		t.Errorf("Create.rootfs = %+v", r)
 	}
 }
