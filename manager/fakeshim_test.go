@@ -6,12 +6,10 @@ import (
 	"io"
 	"net"
 	"os"
-	"path/filepath"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/holdfast/holdfast/manager"
 	"github.com/holdfast/holdfast/proto/attach"
 	"github.com/holdfast/holdfast/proto/bundle"
 	"github.com/holdfast/holdfast/proto/serve"
@@ -68,58 +66,6 @@ func (s *fakeShim) askFault(method string) error {
 	}
 	return s.fault(method)
 }
-
-// fakeLauncher starts fakeShims and remembers them.
-type fakeLauncher struct {
-	t *testing.T
-	// setup is applied to each shim before it serves.
-	setup func(*fakeShim)
-	// refuse makes Launch's shim report this error instead of serving.
-	refuse error
-
-	mu    sync.Mutex
-	shims []*fakeShim
-}
-
-func (l *fakeLauncher) Launch(_ context.Context, r serve.Request) (serve.Launched, error) {
-	ln, err := net.FileListener(r.Listener)
-	if err != nil {
-		return nil, err
-	}
-	s := &fakeShim{
-		t: l.t, req: r, l: ln.(*net.UnixListener), conns: map[net.Conn]bool{},
-		procs: map[string]*fakeProc{}, stopped: make(chan struct{}),
-	}
-	s.l.SetUnlinkOnClose(false)
-	if l.setup != nil {
-		l.setup(s)
-	}
-	l.mu.Lock()
-	l.shims = append(l.shims, s)
-	l.mu.Unlock()
-	if l.refuse != nil {
-		s.die()
-		return &fakeLaunched{s, l.refuse}, nil
-	}
-	go s.serve()
-	l.t.Cleanup(s.die)
-	return &fakeLaunched{s, nil}, nil
-}
-
-func (l *fakeLauncher) last() *fakeShim {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.shims[len(l.shims)-1]
-}
-
-type fakeLaunched struct {
-	s   *fakeShim
-	err error
-}
-
-func (f *fakeLaunched) PID() int                    { return os.Getpid() }
-func (f *fakeLaunched) Ready(context.Context) error { return f.err }
-func (f *fakeLaunched) Done() <-chan struct{}       { return f.s.stopped }
 
 func (s *fakeShim) serve() {
 	for {
@@ -223,71 +169,11 @@ func (s *fakeShim) handle(ctx context.Context, conn net.Conn, req *wire.Request)
 	return &wire.Response{Payload: payload}, false
 }
 
-// fakeTask is the task service of a fakeShim. Methods that no test needs are
-// nil, and Lookup's caller would crash the test.
-type fakeTask struct{ s *fakeShim }
-
-var _ task.Service = fakeTask{}
-
-func (f fakeTask) Create(_ context.Context, r *task.CreateTaskRequest) (*task.CreateTaskResponse, error) {
-	s := f.s
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.create = r
-	if err := s.options.Unmarshal(r.Options.Value); err != nil {
-		return nil, err
-	}
-	s.procs[""] = &fakeProc{state: types.StatusCreated, exited: make(chan struct{})}
-	return &task.CreateTaskResponse{Pid: 1000}, bundle.WriteTask(bundle.Task{
-		ID: r.ID, Namespace: s.req.Namespace, Bundle: s.req.Bundle, Phase: bundle.PhaseCreated,
-		Stdout: r.Stdout, Stdin: r.Stdin, Stderr: r.Stderr, Terminal: r.Terminal,
-		Init: bundle.Process{PID: 1000}, CreatedAt: time.Now(),
-	})
-}
-
 func (s *fakeShim) find(execID string) (*fakeProc, error) {
 	if p := s.procs[execID]; p != nil {
 		return p, nil
 	}
 	return nil, wire.Errorf(wire.NotFound, "process does not exist %s: not found", execID)
-}
-
-func (f fakeTask) State(_ context.Context, r *task.StateRequest) (*task.StateResponse, error) {
-	f.s.mu.Lock()
-	defer f.s.mu.Unlock()
-	p, err := f.s.find(r.ExecID)
-	if err != nil {
-		return nil, err
-	}
-	return &task.StateResponse{ID: r.ID, ExecID: r.ExecID, Pid: 1000, Status: p.state, ExitStatus: uint32(p.exit.Code)}, nil
-}
-
-func (f fakeTask) Start(_ context.Context, r *task.StartRequest) (*task.StartResponse, error) {
-	f.s.mu.Lock()
-	defer f.s.mu.Unlock()
-	p, err := f.s.find(r.ExecID)
-	if err != nil {
-		return nil, err
-	}
-	p.state = types.StatusRunning
-	return &task.StartResponse{Pid: 1000}, nil
-}
-
-func (f fakeTask) Kill(_ context.Context, r *task.KillRequest) (*types.Empty, error) {
-	f.s.mu.Lock()
-	p, err := f.s.find(r.ExecID)
-	f.s.kills = append(f.s.kills, r)
-	f.s.mu.Unlock()
-	if err != nil {
-		return nil, err
-	}
-	if p.state == types.StatusStopped {
-		return nil, wire.Errorf(wire.NotFound, "process already finished: not found")
-	}
-	if r.Signal == 9 {
-		f.s.exit(r.ExecID, 9)
-	}
-	return &types.Empty{}, nil
 }
 
 // exit ends a process with a raw wait status.
@@ -319,94 +205,6 @@ func (s *fakeShim) write(kind attach.Kind, text string) {
 	}
 }
 
-func (f fakeTask) Delete(_ context.Context, r *task.DeleteRequest) (*task.DeleteResponse, error) {
-	f.s.mu.Lock()
-	defer f.s.mu.Unlock()
-	p, err := f.s.find(r.ExecID)
-	if err != nil {
-		return nil, err
-	}
-	if p.state == types.StatusRunning {
-		return nil, wire.Errorf(wire.FailedPrecondition, "cannot delete a running process")
-	}
-	delete(f.s.procs, r.ExecID)
-	return &task.DeleteResponse{}, nil
-}
-
-func (f fakeTask) Exec(_ context.Context, r *task.ExecProcessRequest) (*types.Empty, error) {
-	f.s.mu.Lock()
-	defer f.s.mu.Unlock()
-	if f.s.procs[r.ExecID] != nil {
-		return nil, wire.Errorf(wire.AlreadyExists, "id %s: already exists", r.ExecID)
-	}
-	f.s.procs[r.ExecID] = &fakeProc{state: types.StatusCreated, exited: make(chan struct{}), stdin: r.Spec.Value}
-	return &types.Empty{}, nil
-}
-
-func (f fakeTask) setState(from, to types.Status, verb string) (*types.Empty, error) {
-	f.s.mu.Lock()
-	defer f.s.mu.Unlock()
-	p, err := f.s.find("")
-	if err != nil {
-		return nil, err
-	}
-	if p.state != from {
-		return nil, wire.Errorf(wire.FailedPrecondition, "cannot %s a %s container", verb, p.state)
-	}
-	p.state = to
-	return &types.Empty{}, nil
-}
-
-func (f fakeTask) Pause(context.Context, *task.PauseRequest) (*types.Empty, error) {
-	return f.setState(types.StatusRunning, types.StatusPaused, "pause")
-}
-
-func (f fakeTask) Resume(context.Context, *task.ResumeRequest) (*types.Empty, error) {
-	return f.setState(types.StatusPaused, types.StatusRunning, "resume")
-}
-
-func (f fakeTask) Pids(context.Context, *task.PidsRequest) (*task.PidsResponse, error) {
-	return &task.PidsResponse{Processes: []*types.ProcessInfo{{Pid: 1000}}}, nil
-}
-
-func (f fakeTask) Connect(context.Context, *task.ConnectRequest) (*task.ConnectResponse, error) {
-	return &task.ConnectResponse{ShimPid: uint32(os.Getpid()), TaskPid: 1000}, nil
-}
-
-func (f fakeTask) Shutdown(context.Context, *task.ShutdownRequest) (*types.Empty, error) {
-	return &types.Empty{}, nil
-}
-
-func (f fakeTask) Wait(ctx context.Context, r *task.WaitRequest) (*task.WaitResponse, error) {
-	e, err := fakeV1(f).Exit(ctx, &shimv1.ExitRequest{ID: r.ID, ExecID: r.ExecID})
-	if err != nil {
-		return nil, err
-	}
-	return &task.WaitResponse{ExitStatus: e.Code, ExitedAt: e.ExitedAt}, nil
-}
-
-var errNotFaked = wire.Errorf(wire.Internal, "not faked")
-
-func (f fakeTask) Checkpoint(context.Context, *task.CheckpointTaskRequest) (*types.Empty, error) {
-	return nil, errNotFaked
-}
-
-func (f fakeTask) ResizePty(context.Context, *task.ResizePtyRequest) (*types.Empty, error) {
-	return &types.Empty{}, nil
-}
-
-func (f fakeTask) CloseIO(context.Context, *task.CloseIORequest) (*types.Empty, error) {
-	return &types.Empty{}, nil
-}
-
-func (f fakeTask) Update(context.Context, *task.UpdateTaskRequest) (*types.Empty, error) {
-	return &types.Empty{}, nil
-}
-
-func (f fakeTask) Stats(context.Context, *task.StatsRequest) (*task.StatsResponse, error) {
-	return nil, errNotFaked
-}
-
 // fakeV1 is our own service of a fakeShim.
 type fakeV1 struct{ s *fakeShim }
 
@@ -415,7 +213,8 @@ var _ shimv1.Service = fakeV1{}
 func (f fakeV1) Info(context.Context, *shimv1.InfoRequest) (*shimv1.InfoResponse, error) {
 	f.s.mu.Lock()
 	defer f.s.mu.Unlock()
-	info := &shimv1.InfoResponse{ID: f.s.req.ID, Namespace: f.s.req.Namespace, ShimPid: uint32(os.Getpid()), Version: "fake", Generation: 1, Pid: 1000}
+	info := &shimv1.InfoResponse{ID: f.s.req.ID, Namespace: f.s.req.Namespace, ShimPid: uint32(os.Getpid()), Version: "fake", Binary: "/fake", Generation: 1, Pid: 1000,
+		Started: types.FromTime(time.Now()), StartedAt: types.FromTime(time.Now()), Goroutines: 1, Fds: 1}
 	for id, p := range f.s.procs {
 		if id == "" {
 			info.Status = p.state
@@ -482,49 +281,4 @@ func (s *fakeShim) attach(_ context.Context, conn net.Conn, h wire.Header, req *
 		}
 		s.mu.Unlock()
 	}
-}
-
-// open makes a manager on a fresh root with a fake launcher.
-func open(t *testing.T, opts ...manager.Option) (*manager.Manager, *fakeLauncher) {
-	t.Helper()
-	l := &fakeLauncher{t: t}
-	opts = append([]manager.Option{
-		manager.WithLauncher(l), manager.WithRuntime("/bin/true"), manager.WithShim("/nonexistent/shim"),
-		manager.WithCallTimeout(300 * time.Millisecond), manager.WithDialTimeout(200 * time.Millisecond),
-		manager.WithLockTimeout(300 * time.Millisecond),
-	}, opts...)
-	m, err := manager.Open(t.TempDir(), "test", opts...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return m, l
-}
-
-// makeContainer creates a container on an empty rootfs directory.
-func makeContainer(t *testing.T, m *manager.Manager, id string) *manager.Container {
-	t.Helper()
-	rootfs := filepath.Join(t.TempDir(), "rootfs")
-	if err := os.MkdirAll(rootfs, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	c, err := m.Create(t.Context(), id, manager.CreateConfig{Rootfs: rootfs, Process: manager.SpecConfig{Args: []string{"true"}}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { c.Close() })
-	return c
-}
-
-// run makes a container and a running task.
-func run(t *testing.T, m *manager.Manager, id string) (*manager.Container, *manager.Task) {
-	t.Helper()
-	c := makeContainer(t, m, id)
-	tk, err := c.NewTask(t.Context(), manager.TaskConfig{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := tk.Start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	return c, tk
 }
