@@ -19,23 +19,25 @@ import (
 )
 
 // Inspect is everything there is to say about a container. Its JSON form is
-// stable: members are added, never renamed or removed.
+// stable: members are added, never renamed, removed or given another type
+// (testdata/inspect.golden has them all). Those that are always there may be
+// null where nothing is known: started, exit, shim, and exit of a process.
 type Inspect struct {
 	ID        string            `json:"id"`
 	Namespace string            `json:"namespace"`
 	Bundle    string            `json:"bundle"`
 	Status    State             `json:"status"`
 	Reason    string            `json:"reason,omitempty"` // why status is unknown
-	PID       int               `json:"pid"`
+	PID       int               `json:"pid"`              // of the first process, kept after its end; 0 if there is none
 	Created   time.Time         `json:"created"`
 	Started   *time.Time        `json:"started"` // of the current run
 	Labels    map[string]string `json:"labels"`
-	Runtime   Runtime           `json:"runtime"`
+	Runtime   Runtime           `json:"runtime"` // as the container was created with
 	Rootfs    string            `json:"rootfs,omitempty"`
 	Mounts    []Mount           `json:"mounts,omitempty"`
 	Exit      *InspectExit      `json:"exit"`
-	Shim      *InspectShim      `json:"shim"`
-	Processes []InspectProcess  `json:"processes"`
+	Shim      *InspectShim      `json:"shim"`      // null also if it is dead or does not answer
+	Processes []InspectProcess  `json:"processes"` // the first one and execs that were not deleted; empty if status is unknown
 }
 
 // InspectExit is an Exit in Inspect.
@@ -45,6 +47,7 @@ type InspectExit struct {
 	SignalName string    `json:"signal_name,omitempty"`
 	Core       bool      `json:"core"`
 	Known      bool      `json:"known"`
+	Failed     bool      `json:"failed"` // it never came to be
 	Reason     string    `json:"reason,omitempty"`
 	OOM        bool      `json:"oom"`
 	ExitedAt   time.Time `json:"exited_at"`
@@ -95,8 +98,8 @@ func (c *Container) Inspect(ctx context.Context) (Inspect, error) {
 		in.Reason = rec.Problem
 		return in, nil
 	}
-	in.Runtime.Binary = cmp.Or(d.task.Runtime.Binary, in.Runtime.Binary)
-	if d.exit != nil { // nobody needs to be asked
+	in.Runtime.Binary = cmp.Or(in.Runtime.Binary, d.task.Runtime.Binary) // the same in every state
+	if d.exit != nil {                                                   // nobody needs to be asked
 		c.inspectRecords(&in, d)
 		return in, nil
 	}
@@ -142,7 +145,7 @@ func (c *Container) inspectRecords(in *Inspect, d disk) {
 func (c *Container) inspectInfo(in *Inspect, info *shimv1.InfoResponse) {
 	address, _ := readAddress(c.dir)
 	in.Status, in.PID, in.Started = State(info.Status.String()), int(info.Pid), timeOrNil(info.StartedAt.Time())
-	in.Exit = inspectWireExit(info.Exit)
+	in.Exit = c.inspectEnd("", info.Exit)
 	in.Shim = &InspectShim{
 		PID: int(info.ShimPid), Version: info.Version, Binary: info.Binary, Generation: info.Generation,
 		Started: info.Started.Time(), Goroutines: int(info.Goroutines), Fds: int(info.Fds), Address: address,
@@ -152,7 +155,7 @@ func (c *Container) inspectInfo(in *Inspect, info *shimv1.InfoResponse) {
 	})
 	for _, e := range info.Execs {
 		in.Processes = append(in.Processes, InspectProcess{
-			ID: e.ExecID, PID: int(e.Pid), Status: State(e.Status.String()), Exec: true, Terminal: e.Terminal, Exit: inspectWireExit(e.Exit),
+			ID: e.ExecID, PID: int(e.Pid), Status: State(e.Status.String()), Exec: true, Terminal: e.Terminal, Exit: c.inspectEnd(e.ExecID, e.Exit),
 		})
 	}
 	execs := in.Processes[1:]
@@ -184,11 +187,16 @@ func (c *Container) inspectForeign(ctx context.Context, in *Inspect) error {
 	return nil
 }
 
-func inspectWireExit(s *shimv1.ExitStatus) *InspectExit {
+// inspectEnd is how a process ended by what its shim says, or by the record,
+// which says more; nil if it has not.
+func (c *Container) inspectEnd(execID string, s *shimv1.ExitStatus) *InspectExit {
 	if s == nil {
 		return nil
 	}
 	exit := exitFromWire(s)
+	if e, err := c.process(execID, 0).record(); err == nil {
+		exit = exitOf(e)
+	}
 	return inspectExit(&exit)
 }
 
@@ -197,7 +205,7 @@ func inspectExit(e *Exit) *InspectExit {
 		return nil
 	}
 	return &InspectExit{
-		Code: e.Code, Signal: int(e.Signal), SignalName: signalName(e), Core: e.Core, Known: e.Known, Reason: e.Reason,
+		Code: e.Code, Signal: int(e.Signal), SignalName: signalName(e), Core: e.Core, Known: e.Known, Failed: e.Failed, Reason: e.Reason,
 		OOM: e.OOM, ExitedAt: e.ExitedAt, UserUsec: e.User.Microseconds(), SystemUsec: e.System.Microseconds(), MaxRSSKiB: e.MaxRSS,
 	}
 }
