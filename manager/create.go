@@ -1,6 +1,7 @@
 package manager
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -9,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -59,11 +61,9 @@ func (m *Manager) prepare(id string, cfg CreateConfig) (Record, []byte, error) {
 		Labels: map[string]string{}, Runtime: cfg.Runtime, Mounts: cfg.Mounts, Stdio: cfg.Stdio,
 	}
 	if m.opt.shim != DefaultShim {
-		rec.Shim = m.opt.shim
+		rec.Shim = program(m.opt.shim)
 	}
-	if rec.Runtime.Binary == "" {
-		rec.Runtime.Binary = m.opt.runtime
-	}
+	rec.Runtime.Binary = program(cmp.Or(rec.Runtime.Binary, m.opt.runtime))
 	if err := checkLabels(cfg.Labels); err != nil {
 		return rec, nil, err
 	}
@@ -85,6 +85,15 @@ func (m *Manager) prepare(id string, cfg CreateConfig) (Record, []byte, error) {
 	}
 	spec, err := m.makeSpec(id, cfg, rec)
 	return rec, spec, err
+}
+
+// program makes a path to a program good for whoever reads the record, wherever
+// he is; a mere name stays one, to be looked for in PATH.
+func program(name string) string {
+	if !strings.Contains(name, "/") {
+		return name
+	}
+	return absolute(name)
 }
 
 // directory returns the absolute path of an existing directory, links followed:
