@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/holdfast/holdfast/proto/wire"
 )
@@ -71,8 +72,8 @@ func answer(err error) error {
 		wire.DeadlineExceeded: ErrTimeout,
 	}
 	text := e.Error()
-	if e.Code == wire.Unimplemented {
-		text = "its shim cannot do that: it does not offer " + text
+	if e.Code == wire.Unimplemented && (strings.HasPrefix(text, "service ") || strings.HasPrefix(text, "method ")) {
+		text = "its shim cannot do that: it does not offer " + text // ttrpc's bare words; an OCI runtime's explain themselves
 	}
 	return &said{text: text, kind: kinds[e.Code]}
 }

@@ -83,7 +83,7 @@ func (p *Process) call(ctx context.Context, verb string, timeout time.Duration, 
 	case errors.Is(err, ErrNotFound):
 		// A shim says so of what has ended, and of what never was.
 		if _, rerr := p.record(); rerr == nil {
-			err = fmt.Errorf("%w: %w", ErrExited, err)
+			err = ErrExited
 		}
 	}
 	return fmt.Errorf("%s %v: %w", verb, p, err)

@@ -18,8 +18,6 @@ import (
 // State is where a container's task is in its life.
 type State string
 
-var _ = 0
-
 // States. Unknown comes with a reason: the shim is dead or does not answer.
 const (
 	StateNone    State = "none"    // no task
