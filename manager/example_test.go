@@ -49,6 +49,35 @@ func Example() {
 	fmt.Println("exit", exit.Code)
 }
 
+// The example of README, with its errors looked at.
+func Example_readme() {
+	ctx := context.Background()
+	m, err := manager.Open("/run/mydaemon", "default")
+	if err != nil {
+		log.Fatal(err)
+	}
+	c, err := m.Create(ctx, "web", manager.CreateConfig{
+		Rootfs:  "/srv/rootfs",
+		Process: manager.SpecConfig{Args: []string{"/bin/httpd", "-f"}},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	t, err := c.NewTask(ctx, manager.TaskConfig{}) // starts the shim; the container is created
+	if err != nil {
+		log.Fatal(err)
+	}
+	err = t.Start(ctx)
+	if err != nil {
+		log.Fatal(err)
+	}
+	exit, err := t.Wait(ctx) // from the shim, or from disk if it is long over
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(exit.Code)
+}
+
 // What a daemon does when it comes up: it finds what its predecessor started.
 func ExampleManager_List() {
 	ctx := context.Background()
