@@ -1,11 +1,9 @@
 package manager
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"iter"
 	"os"
@@ -84,25 +82,19 @@ func (c EventsConfig) wants(e Event) bool {
 		(len(c.Topics) == 0 || slices.Contains(c.Topics, e.Topic))
 }
 
-// feed reads the event feed across rotation. At a rotation the file changes its
-// name to NAME.1 by way of NAME.new, and a writer that had it open may still
-// add a line to it; so the last file is read on until the next rotation.
+// feed reads the event feed across rotation. A full file gets the further name
+// NAME.1 and is then replaced at NAME by an empty one; a writer that had it open
+// may still add a line to it, so it is read on until the next rotation.
 type feed struct {
 	path  string
-	files []*feedFile // oldest first; the last one is at path
-}
-
-// feedFile is one file of the feed, read up to some point.
-type feedFile struct {
-	f    *os.File
-	rest []byte // of a line whose end is not written yet
+	files []*lineReader // oldest first; the last one was at path when we looked
 }
 
 // open opens what there is. A feed that is missing is empty: whoever made the
 // root may not have wanted one.
 func (f *feed) open() error {
 	for {
-		for _, name := range []string{f.path + ".1", f.path + ".new", f.path} {
+		for _, name := range []string{f.path + ".1", f.path} {
 			if err := f.add(name); err != nil {
 				return err
 			}
@@ -115,8 +107,8 @@ func (f *feed) open() error {
 	}
 }
 
-// add opens the file of that name, if there is one with something in it that is
-// not open already. At NAME.new an empty one is still waiting for its turn.
+// add opens the file of that name, if there is one that is not open already: in
+// the midst of a rotation both names are of the same.
 func (f *feed) add(name string) error {
 	file, err := os.Open(name)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -124,31 +116,24 @@ func (f *feed) add(name string) error {
 	} else if err != nil {
 		return err
 	}
-	st, err := file.Stat()
-	if err == nil && st.Size() == 0 && name != f.path {
+	if st, err := file.Stat(); err == nil && f.isOpen(st) {
 		return file.Close()
 	}
-	for _, have := range f.files {
-		if other, oerr := have.f.Stat(); oerr == nil && err == nil && os.SameFile(st, other) {
-			return file.Close()
-		}
-	}
-	f.files = append(f.files, &feedFile{f: file})
+	f.files = append(f.files, &lineReader{f: file})
 	return nil
 }
 
 // has reports whether the file of that name is open, or there is none.
 func (f *feed) has(name string) bool {
 	st, err := os.Stat(name)
-	if err != nil || st.Size() == 0 && name != f.path {
-		return true
-	}
-	for _, have := range f.files {
-		if other, err := have.f.Stat(); err == nil && os.SameFile(st, other) {
-			return true
-		}
-	}
-	return false
+	return err != nil || f.isOpen(st)
+}
+
+func (f *feed) isOpen(st os.FileInfo) bool {
+	return slices.ContainsFunc(f.files, func(have *lineReader) bool {
+		other, err := have.f.Stat()
+		return err == nil && os.SameFile(st, other)
+	})
 }
 
 // read passes every line written since the last call to take.
@@ -177,7 +162,7 @@ func (f *feed) rotated() (bool, error) {
 	if isAt(last, f.path) {
 		return false, nil
 	}
-	if !isAt(last, f.path+".new") && !isAt(last, f.path+".1") {
+	if !isAt(last, f.path+".1") {
 		return false, ErrLagging // two rotations: there may have been a file that we never saw
 	}
 	if err := f.add(f.path); err != nil {
@@ -196,30 +181,4 @@ func (f *feed) Close() {
 		file.f.Close()
 	}
 	f.files = nil
-}
-
-// read passes the lines that are complete to take.
-func (f *feedFile) read(take func([]byte) error) error {
-	chunk := make([]byte, 64<<10)
-	for {
-		n, err := f.f.Read(chunk)
-		f.rest = append(f.rest, chunk[:n]...)
-		for {
-			end := bytes.IndexByte(f.rest, '\n')
-			if end < 0 {
-				break
-			}
-			line := f.rest[:end]
-			f.rest = f.rest[end+1:]
-			if err := take(line); err != nil {
-				return err
-			}
-		}
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-	}
 }

@@ -17,8 +17,7 @@ type logReader struct {
 	cfg   LogsConfig
 	yield func(LogLine) bool
 
-	f    *os.File // nil until there is one
-	rest []byte   // of a line whose end is not written yet
+	lineReader // its file is nil until there is one
 }
 
 // open opens the log; a log that is missing stays nil.
@@ -46,28 +45,12 @@ func (r *logReader) read(ctx context.Context) error {
 	if err := r.open(); err != nil || r.f == nil {
 		return err
 	}
-	chunk := make([]byte, 64<<10)
-	for {
-		n, err := r.f.Read(chunk)
-		r.rest = append(r.rest, chunk[:n]...)
-		for {
-			end := bytes.IndexByte(r.rest, '\n')
-			if end < 0 {
-				break
-			}
-			line := r.rest[:end]
-			r.rest = r.rest[end+1:]
-			if l, ok := r.parse(line); ok && !r.yield(l) {
-				return errStop
-			}
+	return r.lineReader.read(func(line []byte) error {
+		if l, ok := r.parse(line); ok && !r.yield(l) {
+			return errStop
 		}
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err = errors.Join(err, ctx.Err()); err != nil {
-			return err
-		}
-	}
+		return ctx.Err()
+	})
 }
 
 // flush passes on a last line without a newline, which a raw log may end with.
@@ -114,45 +97,32 @@ func parseCRI(line []byte) (LogLine, bool) {
 	return LogLine{Time: t, Stderr: stderr, Text: text, Partial: string(tag) == "P"}, true
 }
 
-// tailChunk is how much is read at a time, backwards, to find the last lines.
-const tailChunk = 64 << 10
-
-// tail skips to the last cfg.Tail wanted lines.
+// tail skips to the last cfg.Tail wanted lines. A long line is several records,
+// all but the last of them partial.
 func (r *logReader) tail() error {
 	if err := r.open(); err != nil || r.f == nil || r.cfg.Tail <= 0 {
 		return err
 	}
-	size, err := r.f.Seek(0, io.SeekEnd)
+	found, from := 0, int64(0)
+	var begun [2]bool // of stdout, stderr: a line was found that may begin further up
+	err := backwards(r.f, func(at int64, record []byte) bool {
+		l, ok := r.parse(record)
+		stream := 0
+		if l.Stderr {
+			stream = 1
+		}
+		if ok && !(l.Partial && begun[stream]) {
+			if found == r.cfg.Tail {
+				return false
+			}
+			found, begun[stream] = found+1, true
+		}
+		from = at
+		return true
+	})
 	if err != nil {
 		return err
 	}
-	found, last := 0, true
-	var after []byte            // the beginning of the line that chunk ends in
-	for end := size; end > 0; { // chunk and after are the file from start on, but for what was counted
-		start := max(0, end-tailChunk)
-		chunk := make([]byte, end-start, int(end-start)+len(after))
-		if _, err := r.f.ReadAt(chunk, start); err != nil {
-			return err
-		}
-		chunk = append(chunk, after...)
-		for {
-			i := bytes.LastIndexByte(chunk, '\n')
-			if i < 0 {
-				break
-			}
-			_, ok := r.parse(chunk[i+1:])
-			behind := last && i == len(chunk)-1 // the file's last newline, no line follows
-			last = false
-			if ok && !behind {
-				if found++; found == r.cfg.Tail {
-					_, err := r.f.Seek(start+int64(i)+1, io.SeekStart)
-					return err
-				}
-			}
-			chunk = chunk[:i]
-		}
-		after, end = chunk, start
-	}
-	_, err = r.f.Seek(0, io.SeekStart)
+	_, err = r.f.Seek(from, io.SeekStart)
 	return err
 }

@@ -15,7 +15,7 @@ import (
 type LogsConfig struct {
 	Follow bool      // go on until the task has ended and all is read
 	Since  time.Time // zero is the beginning
-	Tail   int       // the last so many lines; 0 is all
+	Tail   int       // the last so many lines, each from its beginning (but see Logs); 0 is all
 	Stdout bool      // if neither is set, both
 	Stderr bool
 }
@@ -31,7 +31,10 @@ type LogLine struct {
 // Logs yields the lines of the container's log: the default one, or a file://
 // URI that it was created with. A log that was not made yet is empty;
 // errors.ErrUnsupported if the output goes where it cannot be read back. It
-// ends after the first error.
+// ends after the first error: ErrShimDead when following what nobody writes to
+// any more. A shim ends a last line that has no newline with an empty one. Tail
+// may miss the beginning of a very long line that was written at the same time
+// as lines of the other stream.
 func (c *Container) Logs(ctx context.Context, cfg LogsConfig) iter.Seq2[LogLine, error] {
 	return func(yield func(LogLine, error) bool) {
 		err := c.logs(ctx, cfg, func(l LogLine) bool { return yield(l, nil) })
@@ -55,15 +58,24 @@ func (c *Container) logs(ctx context.Context, cfg LogsConfig, yield func(LogLine
 	} else {
 		c.lastWords(ctx)
 	}
+	var p *pulse
+	if d := c.look(); cfg.Follow && d.run && d.exit == nil {
+		p = c.pulse(ctx, w.wake)
+		defer p.Close()
+	}
 	r := &logReader{path: path, cri: cri, cfg: cfg, yield: yield}
 	defer r.Close()
 	if err := r.tail(); err != nil {
 		return err
 	}
 	for {
+		dead := p.stopped() // before the record is looked for: a shim that has ended may have written it
 		over := !cfg.Follow || c.outputOver(ctx)
 		if err := r.read(ctx); err != nil || over {
 			return errors.Join(err, r.flush())
+		}
+		if dead {
+			return errors.Join(r.flush(), c.process("", 0).lost())
 		}
 		if err := w.wait(ctx); err != nil {
 			return err

@@ -35,7 +35,7 @@ func newWatch(ctx context.Context, dirs ...string) (*watch, error) {
 		}
 	}
 	// A deadline in the past wakes a wait that is under way.
-	w.stop = context.AfterFunc(ctx, func() { _ = w.f.SetReadDeadline(time.Unix(1, 0)) })
+	w.stop = context.AfterFunc(ctx, w.wake)
 	return w, nil
 }
 
@@ -45,11 +45,15 @@ func (w *watch) wait(ctx context.Context) error {
 		return context.Cause(ctx)
 	}
 	_, err := w.f.Read(w.buf[:])
-	if errors.Is(err, os.ErrDeadlineExceeded) && ctx.Err() != nil {
+	if errors.Is(err, os.ErrDeadlineExceeded) { // by ctx, or by wake
 		return context.Cause(ctx)
 	}
 	return err
 }
+
+// wake ends the wait under way, and every later one, as if something had
+// happened.
+func (w *watch) wake() { _ = w.f.SetReadDeadline(time.Unix(1, 0)) }
 
 // Close ends the watch.
 func (w *watch) Close() error {
