@@ -121,12 +121,16 @@ func endInit(ctx context.Context, rt *oci.Runtime, dir string, t bundle.Task) (b
 		ExitedAt: time.Now(), Reason: "the shim had died and nobody saw the container end",
 	}
 	if p := sameProcess(rt.Reaper, t.Init); p != nil {
+		_, over := p.Exit()
 		got, err := killInit(ctx, rt, dir, t.ID, p)
 		if err != nil {
 			return e, fmt.Errorf("clean up %s: %w", dir, err)
 		}
 		if got.Known {
-			e.Known, e.Status, e.Code, e.Reason, e.ExitedAt = true, got.Status, got.Code(), "killed by the cleanup after its shim had died", got.At
+			e.Known, e.Status, e.Code, e.Reason, e.ExitedAt = true, got.Status, got.Code(), "its shim had died before it ended", got.At
+		}
+		if got.Known && !over {
+			e.Reason = "killed by the cleanup after its shim had died"
 		}
 	}
 	if t.Phase == bundle.PhaseCreating { // never was a container
@@ -169,13 +173,13 @@ func killInit(ctx context.Context, rt *oci.Runtime, dir, id string, p *reaper.Pr
 	}
 	short, cancel := context.WithTimeout(ctx, frozenAfter)
 	defer cancel()
-	if e, err := awaitDeath(short, p); err == nil {
+	if e, err := p.Wait(short); err == nil {
 		return e, nil
 	}
 	if err := container.DeleteOwn(ctx, rt, id, dir); err != nil { // the OCI runtime thaws
 		return reaper.Exit{}, err
 	}
-	return awaitDeath(ctx, p)
+	return p.Wait(ctx)
 }
 
 // removeAddress removes the socket that the bundle's address names, if nobody
