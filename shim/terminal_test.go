@@ -63,9 +63,15 @@ func TestResizeOfACreatedExec(t *testing.T) {
 		s := drive(t, rt, sleeper)
 		s.run()
 		path, out := reader(t)
-		s.promise(&task.ExecProcessRequest{ExecID: "e1", Terminal: true, Stdout: path}, "/bin/sh", "-c", "stty size")
+		inPath, in := writer(t)
+		command := "stty size"
+		if rt.name == "crun" { // its exec sets the size in one process and runs the program in another
+			command = "read started; stty size"
+		}
+		s.promise(&task.ExecProcessRequest{ExecID: "e1", Terminal: true, Stdin: inPath, Stdout: path}, "/bin/sh", "-c", command)
 		s.resize("e1", 101, 33)
 		s.start("e1")
+		in.WriteString("\n")
 		expect(t, out, "33 101")
 		s.wait("e1", 0)
 		_, err := s.ResizePty(patient(t), &task.ResizePtyRequest{ID: s.id, ExecID: "e1", Width: 80, Height: 24})
