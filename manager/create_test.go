@@ -111,12 +111,15 @@ func TestImportedSpecKeepsWhatIsNotOurs(t *testing.T) {
 		t.Fatal(err)
 	}
 	config := `{"ociVersion":"9.9","root":{"path":"r","fancy":1},"process":{"args":["a"],"env":["A=1","B=2"],"future":true},
+		"mounts":[{"destination":"/old","mountpoint":1}],
 		"linux":{"namespaces":[{"type":"pid"},{"type":"network"}],"seccomp":{"x":12345678901234567890}}}`
 	if err := os.WriteFile(filepath.Join(dir, "config.json"), []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	limit := int64(9)
 	c, err := m.Create(t.Context(), "box", manager.CreateConfig{Bundle: dir, Process: manager.SpecConfig{
 		Args: []string{"b", "c"}, Env: []string{"B=3", "C=4"}, Hostname: "h", HostNetwork: true, Terminal: true, User: "5:6", Readonly: true,
+		Mounts: []specs.Mount{{Destination: "/new", Type: "tmpfs", Source: "tmpfs"}}, Resources: &specs.LinuxResources{Pids: &specs.LinuxPids{Limit: &limit}},
 	}})
 	if err != nil {
 		t.Fatal(err)
@@ -125,7 +128,7 @@ func TestImportedSpecKeepsWhatIsNotOurs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{`"9.9"`, `"fancy": 1`, `"future": true`, `12345678901234567890`} {
+	for _, want := range []string{`"9.9"`, `"mountpoint"`, `"fancy": 1`, `"future": true`, `12345678901234567890`} {
 		if !strings.Contains(string(raw), want) {
 			t.Errorf("lost %s: %s", want, raw)
 		}
@@ -137,7 +140,8 @@ func TestImportedSpecKeepsWhatIsNotOurs(t *testing.T) {
 	p := s.Process
 	if s.Root.Path != filepath.Join(dir, "r") || !s.Root.Readonly || !slices.Equal(p.Args, []string{"b", "c"}) ||
 		!slices.Equal(p.Env, []string{"A=1", "B=3", "C=4"}) || s.Hostname != "h" || !p.Terminal || p.User.UID != 5 || p.User.GID != 6 ||
-		len(s.Linux.Namespaces) != 1 {
+		len(s.Linux.Namespaces) != 1 || len(s.Mounts) != 2 || s.Mounts[1].Destination != "/new" ||
+		s.Linux.Resources == nil || *s.Linux.Resources.Pids.Limit != 9 || len(s.Linux.Resources.Devices) != 1 {
 		t.Errorf("spec = %s", raw)
 	}
 }

@@ -39,10 +39,18 @@ func defaultNamespaces(hostNetwork bool) []specs.LinuxNamespace {
 	return ns
 }
 
-// defaultResources denies devices; the OCI runtime allows the usual ones
-// (null, zero, full, random, urandom, tty, ptys) by itself.
-func defaultResources() *specs.LinuxResources {
-	return &specs.LinuxResources{Devices: []specs.LinuxDeviceCgroup{{Allow: false, Access: "rwm"}}}
+// resources are the wanted ones, or none, and no devices unless those are said;
+// the OCI runtime allows the usual ones (null, zero, full, random, urandom, tty,
+// ptys) by itself.
+func resources(wanted *specs.LinuxResources) *specs.LinuxResources {
+	var r specs.LinuxResources
+	if wanted != nil {
+		r = *wanted
+	}
+	if r.Devices == nil {
+		r.Devices = []specs.LinuxDeviceCgroup{{Allow: false, Access: "rwm"}}
+	}
+	return &r
 }
 
 func maskedPaths() []string {

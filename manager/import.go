@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 
@@ -108,42 +107,6 @@ func checkJSON(raw []byte) error {
 	return fmt.Errorf("line %d: %w: %w", line, ErrInvalid, err)
 }
 
-// document is a JSON object whose members are kept as they stand unless they
-// are set: a spec may have members that this program does not know.
-type document map[string]json.RawMessage
-
-func parseDocument(raw []byte) (document, error) {
-	var d document
-	if err := json.Unmarshal(raw, &d); err != nil {
-		return nil, fmt.Errorf("parse spec: %w: %w", ErrInvalid, err)
-	}
-	if d == nil { // null
-		d = document{}
-	}
-	return d, nil
-}
-
-// object returns a member that is an object, empty if it is missing.
-func (d document) object(key string) (document, error) {
-	raw, ok := d[key]
-	if !ok {
-		return document{}, nil
-	}
-	return parseDocument(raw)
-}
-
-// set sets a member.
-func (d document) set(key string, value any) error {
-	raw, err := json.Marshal(value)
-	if err != nil {
-		return fmt.Errorf("encode %s: %w", key, err)
-	}
-	d[key] = raw
-	return nil
-}
-
-func (d document) encode() ([]byte, error) { return json.MarshalIndent(d, "", "  ") }
-
 // placeRoot sets root.path: to rootPath if there is one, else to the spec's own
 // made absolute below base. It returns where the root's files are.
 func placeRoot(d document, rootPath, base string) ([]string, error) {
@@ -174,85 +137,6 @@ func placeRoot(d document, rootPath, base string) ([]string, error) {
 		return nil, err
 	}
 	return []string{rootPath}, d.set("root", root)
-}
-
-// overlaySpec lays what is set in cfg over a given spec.
-func overlaySpec(d document, roots []string, cfg SpecConfig) error {
-	p, err := d.object("process")
-	if err != nil {
-		return err
-	}
-	if err := overlayProcess(p, roots, cfg); err != nil {
-		return err
-	}
-	if len(p) > 0 {
-		if err := d.set("process", p); err != nil {
-			return err
-		}
-	}
-	if cfg.Hostname != "" {
-		if err := d.set("hostname", cfg.Hostname); err != nil {
-			return err
-		}
-	}
-	if cfg.Readonly {
-		root, err := d.object("root")
-		if err != nil {
-			return err
-		}
-		if err := errors.Join(root.set("readonly", true), d.set("root", root)); err != nil {
-			return err
-		}
-	}
-	if cfg.HostNetwork {
-		return dropNetwork(d)
-	}
-	return nil
-}
-
-// overlayProcess lays what is set in cfg over a process.
-func overlayProcess(p document, roots []string, cfg SpecConfig) error {
-	var errs []error
-	set := func(wanted bool, key string, value any) {
-		if wanted {
-			errs = append(errs, p.set(key, value))
-		}
-	}
-	set(len(cfg.Args) > 0, "args", cfg.Args)
-	set(cfg.Cwd != "", "cwd", cfg.Cwd)
-	set(cfg.Terminal, "terminal", true)
-	set(cfg.Size != Size{}, "consoleSize", cfg.Size.box())
-	if len(cfg.Env) > 0 {
-		var env []string
-		if raw, ok := p["env"]; ok {
-			errs = append(errs, json.Unmarshal(raw, &env))
-		}
-		set(true, "env", mergeEnv(env, cfg.Env))
-	}
-	if cfg.User != "" {
-		account, err := lookupUser(roots, cfg.User)
-		if err != nil {
-			return err
-		}
-		set(true, "user", account.user)
-	}
-	return errors.Join(errs...)
-}
-
-// dropNetwork removes the network namespace, so that the host's is used.
-func dropNetwork(d document) error {
-	linux, err := d.object("linux")
-	if err != nil {
-		return err
-	}
-	var namespaces []specs.LinuxNamespace
-	if raw, ok := linux["namespaces"]; ok {
-		if err := json.Unmarshal(raw, &namespaces); err != nil {
-			return fmt.Errorf("parse spec: linux.namespaces: %w: %w", ErrInvalid, err)
-		}
-	}
-	namespaces = slices.DeleteFunc(namespaces, func(n specs.LinuxNamespace) bool { return n.Type == specs.NetworkNamespace })
-	return errors.Join(linux.set("namespaces", namespaces), d.set("linux", linux))
 }
 
 // Spec reads config.json.

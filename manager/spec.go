@@ -25,6 +25,9 @@ type SpecConfig struct {
 
 	HostNetwork bool // share the host's network
 	Readonly    bool // root file system read-only
+
+	Mounts    []specs.Mount         // after those that there are
+	Resources *specs.LinuxResources // instead of those that there are; without Devices, the default ones
 }
 
 // DefaultSpec makes a spec to run a program in the directory rootfs: the
@@ -77,10 +80,10 @@ func (m *Manager) defaultSpec(id, rootPath string, roots []string, rt Runtime, c
 			Rlimits:         []specs.POSIXRlimit{nofile()},
 			NoNewPrivileges: true,
 		},
-		Mounts: defaultMounts(),
+		Mounts: append(defaultMounts(), cfg.Mounts...),
 		Linux: &specs.Linux{
 			Namespaces:    defaultNamespaces(cfg.HostNetwork),
-			Resources:     defaultResources(),
+			Resources:     resources(cfg.Resources),
 			CgroupsPath:   m.cgroupsPath(id, rt),
 			MaskedPaths:   maskedPaths(),
 			ReadonlyPaths: readonlyPaths(),

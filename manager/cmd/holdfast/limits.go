@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -64,7 +63,7 @@ func (f *limitFlags) given() bool {
 // apply writes the limits that were given into r.
 func (f *limitFlags) apply(r *specs.LinuxResources) error {
 	if f.fs.Changed("cpus") && (f.fs.Changed("cpu-quota") || f.fs.Changed("cpu-period")) {
-		return errors.New("--cpus excludes --cpu-quota and --cpu-period")
+		return usage(f.fs.Name(), "--cpus excludes --cpu-quota and --cpu-period")
 	}
 	if f.memory.set || f.reservation.set || f.swap.set {
 		if r.Memory == nil {
@@ -90,7 +89,7 @@ func (f *limitFlags) applyCPU(r *specs.LinuxResources) error {
 	}
 	if f.fs.Changed("cpus") {
 		if !(f.cpus >= 0.01 && f.cpus <= 1e6) {
-			return fmt.Errorf("--cpus: %v is less than 0.01 or more than any machine has", f.cpus)
+			return usage(f.fs.Name(), "--cpus: %v is less than 0.01 or more than any machine has", f.cpus)
 		}
 		quota, period := int64(math.Round(f.cpus*cpuPeriod)), uint64(cpuPeriod)
 		cpu.Quota, cpu.Period = &quota, &period

@@ -101,7 +101,7 @@ func (f *specFlags) defaultOnly() string {
 }
 
 // config turns the flags into what the manager creates a container from.
-func (f *specFlags) config(c *cli, m *manager.Manager, id string, args []string) (manager.CreateConfig, error) {
+func (f *specFlags) config(c *cli, args []string) (manager.CreateConfig, error) {
 	cfg := manager.CreateConfig{Runtime: f.runtime, Bundle: absolute(f.bundle), Rootfs: absolute(f.rootfs)}
 	for _, text := range f.mounts {
 		mnt, err := manager.ParseMount(text)
@@ -125,36 +125,17 @@ func (f *specFlags) config(c *cli, m *manager.Manager, id string, args []string)
 		Terminal: f.tty, HostNetwork: f.network == "host", Readonly: f.readonly,
 	}
 	cfg.Stdio = manager.Stdio{OpenStdin: f.stdin, Log: f.log}
-	if len(f.volumes) > 0 || f.limits.given() {
-		return f.extend(m, id, cfg)
-	}
-	return cfg, nil
-}
-
-// extend replaces the process of cfg by a whole default spec with volumes and
-// limits in it.
-func (f *specFlags) extend(m *manager.Manager, id string, cfg manager.CreateConfig) (manager.CreateConfig, error) {
-	spec, err := m.DefaultSpec(id, cfg.Rootfs, cfg.Process)
-	if err != nil {
-		return cfg, err
-	}
 	for _, text := range f.volumes {
 		mnt, err := parseVolume(text)
 		if err != nil {
 			return cfg, err
 		}
-		spec.Mounts = append(spec.Mounts, mnt)
+		cfg.Process.Mounts = append(cfg.Process.Mounts, mnt)
 	}
-	if spec.Linux == nil {
-		spec.Linux = &specs.Linux{}
+	if f.limits.given() {
+		cfg.Process.Resources = &specs.LinuxResources{}
+		return cfg, f.limits.apply(cfg.Process.Resources)
 	}
-	if spec.Linux.Resources == nil {
-		spec.Linux.Resources = &specs.LinuxResources{}
-	}
-	if err := f.limits.apply(spec.Linux.Resources); err != nil {
-		return cfg, err
-	}
-	cfg.Spec, cfg.Process = spec, manager.SpecConfig{}
 	return cfg, nil
 }
 
@@ -179,7 +160,7 @@ func parseVolume(text string) (specs.Mount, error) {
 // make creates the container. An id that is only taken by a leftover of --rm
 // is freed first.
 func (f *specFlags) make(ctx context.Context, c *cli, m *manager.Manager, id string, args []string) (*manager.Container, error) {
-	cfg, err := f.config(c, m, id, args)
+	cfg, err := f.config(c, args)
 	if err != nil {
 		return nil, err
 	}
