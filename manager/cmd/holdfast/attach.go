@@ -60,8 +60,11 @@ func pick(ctx context.Context, ct *manager.Container, task *manager.Task, exec s
 			return e, proc.Terminal, err
 		}
 	}
-	if exec != "" {
+	if exec != "" && info.Status != manager.StateUnknown {
 		return nil, false, fmt.Errorf("attach %s: exec %s: %w", ct.ID(), exec, manager.ErrNotFound)
+	}
+	if info.Status == manager.StateUnknown {
+		return nil, false, fmt.Errorf("attach %s: %s", ct.ID(), info.Reason)
 	}
 	return nil, false, fmt.Errorf("attach %s: it is %s", ct.ID(), info.Status)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/holdfast/holdfast/manager"
 	"github.com/spf13/pflag"
@@ -135,16 +136,16 @@ func clear(ctx context.Context, ct *manager.Container) error {
 	return err
 }
 
-// withCriuHint adds where to look when criu may be what has failed.
+// withCriuHint adds where to look when it is the OCI runtime, and so perhaps
+// criu, that has failed, and not for want of a file.
 func withCriuHint(err error) error {
-	var u *usageError
-	if err == nil || isStatus(err) || hintFor(err) != "" || errors.As(err, &u) {
+	switch {
+	case err == nil || isStatus(err) || hintFor(err) != "":
 		return err
+	case errors.Is(err, errors.ErrUnsupported):
+		return &hinted{err, "runc can, and crun if it was built with criu"}
+	case strings.Contains(err.Error(), "OCI runtime") && !strings.Contains(err.Error(), "no such file or directory"):
+		return &hinted{err, "'criu check' tells whether criu suits this kernel; --criu-dir names another one"}
 	}
-	for _, ours := range []error{manager.ErrNoTask, manager.ErrState, manager.ErrInvalid, manager.ErrExited, manager.ErrBusy, context.Canceled} {
-		if errors.Is(err, ours) {
-			return err
-		}
-	}
-	return &hinted{err, "'criu check' tells whether criu suits this kernel; --criu-dir names another one"}
+	return err
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"io"
+	"os/exec"
 	"path/filepath"
 
 	"github.com/holdfast/holdfast/manager"
@@ -44,7 +45,7 @@ func (g *globals) set(fs *pflag.FlagSet) *pflag.FlagSet {
 	own.StringVar(&g.root, "root", g.root, "`directory` of all state [HOLDFAST_ROOT]")
 	own.StringVar(&g.namespace, "namespace", g.namespace, "containers are seen only within their `namespace` [HOLDFAST_NAMESPACE]")
 	own.StringVar(&g.runtime, "runtime", g.runtime, "OCI runtime, a `name` or a path (default runc, else crun) [HOLDFAST_RUNTIME]")
-	own.StringVar(&g.shim, "shim", g.shim, "`path` of the shim (default beside holdfast, else in PATH) [HOLDFAST_SHIM]")
+	own.StringVar(&g.shim, "shim", g.shim, "the shim, a `path` or a name (default beside holdfast, else in PATH) [HOLDFAST_SHIM]")
 	own.StringVar(&g.criuDir, "criu-dir", g.criuDir, "`directory` searched for criu before PATH [HOLDFAST_CRIU_DIR]")
 	own.BoolVar(&g.json, "json", g.json, "print JSON, one object a line")
 	own.BoolVar(&g.debug, "debug", g.debug, "make the shim write down each of its steps")
@@ -55,11 +56,11 @@ func (g *globals) set(fs *pflag.FlagSet) *pflag.FlagSet {
 // options are the globals as the manager takes them.
 func (g *globals) options() []manager.Option {
 	var opts []manager.Option
-	if g.runtime != "" {
-		opts = append(opts, manager.WithRuntime(g.runtime))
+	if name := or(g.runtime, installed()); name != "" {
+		opts = append(opts, manager.WithRuntime(name))
 	}
 	if g.shim != "" {
-		opts = append(opts, manager.WithShim(absolute(g.shim)))
+		opts = append(opts, manager.WithShim(g.shim))
 	}
 	if g.criuDir != "" {
 		opts = append(opts, manager.WithCriu(absolute(g.criuDir)))
@@ -68,6 +69,17 @@ func (g *globals) options() []manager.Option {
 		opts = append(opts, manager.WithDebug())
 	}
 	return opts
+}
+
+// installed returns the first OCI runtime in PATH that is known to work, "" if
+// there is none.
+func installed() string {
+	for _, name := range []string{"runc", "crun"} {
+		if _, err := exec.LookPath(name); err == nil {
+			return name
+		}
+	}
+	return ""
 }
 
 // newFlagSet returns a set that returns its errors and prints nothing.

@@ -2,9 +2,11 @@ package main
 
 import (
 	"bytes"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -26,7 +28,10 @@ func call(t *testing.T, stdin string, args ...string) called {
 func callIn(t *testing.T, w world, stdin string, args ...string) called {
 	t.Helper()
 	var out, err bytes.Buffer
-	w.stdin, w.stdout, w.stderr = strings.NewReader(stdin), &out, &err
+	w.stdin, w.stderr = strings.NewReader(stdin), &err
+	if w.stdout == nil {
+		w.stdout = &out
+	}
 	if w.env == nil {
 		w.env = func(string) string { return "" }
 	}
@@ -66,4 +71,11 @@ func wantFailure(t *testing.T, r called, text string) {
 	if strings.HasSuffix(lines[0], ".") || strings.Contains(lines[0], "failed to") {
 		t.Errorf("error %q is not in the house style", lines[0])
 	}
+}
+
+// fullDisk takes nothing.
+type fullDisk struct{}
+
+func (fullDisk) Write([]byte) (int, error) {
+	return 0, &fs.PathError{Op: "write", Path: "/dev/stdout", Err: syscall.ENOSPC}
 }

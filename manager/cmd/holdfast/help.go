@@ -161,13 +161,14 @@ Prints one JSON object for each container; with --json each on one line. The
 members, of which more may come: id, namespace, bundle, status (none, created,
 running, pausing, paused, stopped, unknown), reason (why unknown), pid, created,
 started, labels, runtime, rootfs, mounts, exit (null, or code, signal, core,
-known, reason, oom, exited_at and what it used), shim (null, or pid, version,
-binary, generation, started, address), processes (id, pid, status, exec,
-terminal, exit).`
+known, failed, reason, oom, exited_at and what it used), shim (null, or pid,
+version, binary, generation, started, address), processes (id, pid, status,
+exec, terminal, exit). None of them changes its name or type.`
 
 const helpLogs = `
-What came from standard error is printed there. With --json: time, stream,
-text, and partial if no newline followed.`
+What came from standard error is printed there. A last line without a newline
+gets one. -f ends with the container, or with an error if its shim has died.
+With --json: time, stream, text, and partial if no newline followed.`
 
 const helpStats = `
 On a terminal the table is drawn anew every second. 100% of CPU is one

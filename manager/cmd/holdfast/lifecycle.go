@@ -220,6 +220,7 @@ type exitObject struct {
 	Signal   int       `json:"signal"`
 	Core     bool      `json:"core"`
 	Known    bool      `json:"known"`
+	Failed   bool      `json:"failed"`
 	Reason   string    `json:"reason,omitempty"`
 	OOM      bool      `json:"oom"`
 	ExitedAt time.Time `json:"exited_at"`
@@ -228,7 +229,7 @@ type exitObject struct {
 // printExit prints how a process ended, and returns its status.
 func (c *cli) printExit(id, exec string, e manager.Exit) error {
 	if c.json {
-		err := c.ui.object(exitObject{id, exec, e.Code, int(e.Signal), e.Core, e.Known, e.Reason, e.OOM, e.ExitedAt})
+		err := c.ui.object(exitObject{id, exec, e.Code, int(e.Signal), e.Core, e.Known, e.Failed, e.Reason, e.OOM, e.ExitedAt})
 		if err != nil {
 			return err
 		}

@@ -10,7 +10,7 @@
 //	flags.go      global flags; limits.go, specflags.go, values.go: the larger ones
 //	NAME.go       one family of commands
 //	session.go    a process in the foreground: streams, terminal, signals
-//	ui.go         all wording and all tables, and the rules for them
+//	ui.go         the streams, and the rules for words; fail.go errors and hints, words.go formats
 //
 // Exit status: that of the process for run, exec, attach, wait and start -a;
 // 125 if the error is ours, 126 and 127 if the command cannot be executed or

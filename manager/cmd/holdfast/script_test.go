@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -12,7 +13,9 @@ import (
 	"time"
 
 	"github.com/holdfast/holdfast/integration/harness"
+	"github.com/holdfast/holdfast/manager"
 	"github.com/rogpeppe/go-internal/testscript"
+	"golang.org/x/sys/unix"
 )
 
 // TestMain builds the real programs, and gives the tests a mount namespace of
@@ -61,6 +64,7 @@ func makeRootfs(dir string) error {
 //	run CODE ARG...     holdfast ARG..., which must exit with CODE
 //	gone ID             no trace of the container may be left
 //	until STATE ID      waits until inspect says so
+//	shim SIGNAL ID      signals the container's shim
 func TestScripts(t *testing.T) {
 	for _, runtime := range []string{"runc", "crun"} {
 		t.Run(runtime, func(t *testing.T) {
@@ -74,7 +78,7 @@ func TestScripts(t *testing.T) {
 			testscript.Run(t, testscript.Params{
 				Dir:      "testdata",
 				Setup:    func(env *testscript.Env) error { return setupScript(env, rootfs, runtime) },
-				Cmds:     map[string]func(*testscript.TestScript, bool, []string){"run": scriptRun, "gone": scriptGone, "until": scriptUntil},
+				Cmds:     map[string]func(*testscript.TestScript, bool, []string){"run": scriptRun, "gone": scriptGone, "until": scriptUntil, "shim": scriptShim},
 				Deadline: time.Now().Add(3 * time.Minute),
 			})
 		})
@@ -146,6 +150,13 @@ func scriptUntil(ts *testscript.TestScript, _ bool, args []string) {
 		}
 	}
 	ts.Fatalf("%s is not %s: %s", args[1], args[0], ts.ReadFile("stdout"))
+}
+
+func scriptShim(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Check(ts.Exec("holdfast", "inspect", "--json", args[1]))
+	var info manager.Inspect
+	ts.Check(json.Unmarshal([]byte(ts.ReadFile("stdout")), &info))
+	ts.Check(unix.Kill(info.Shim.PID, unix.SignalNum("SIG"+args[0])))
 }
 
 // traces lists processes that name path, and mounts below it. A shim on its

@@ -25,7 +25,7 @@ func setupStats(fs *pflag.FlagSet) action {
 		if err != nil {
 			return err
 		}
-		v := &statsView{c: c, m: m, last: map[string]manager.Stats{}}
+		v := &statsView{c: c, m: m, last: map[string]manager.Stats{}, sick: map[string]int{}}
 		defer func() { closeAll(v.open) }()
 		if len(args) > 0 {
 			if v.fixed, err = v.named(ctx, args); err != nil {
@@ -61,7 +61,12 @@ type statsView struct {
 	fixed []*manager.Container // those named by the user; nil is all that run
 	open  []*manager.Container // to be closed
 	last  map[string]manager.Stats
+	sick  map[string]int // readings to come without those whose shims did not answer
 }
+
+// sickPause is for how many readings a container is left out whose shim has not
+// answered: each would delay the others for as long as that takes to find out.
+const sickPause = 10
 
 // statsLine is one reading of one container.
 type statsLine struct {
@@ -81,6 +86,8 @@ func (v *statsView) named(ctx context.Context, ids []string) ([]*manager.Contain
 			return nil, err
 		} else if st.State == manager.StateStopped {
 			return nil, fmt.Errorf("read counters of %s: it has stopped", id)
+		} else if st.State == manager.StateUnknown {
+			return nil, fmt.Errorf("read counters of %s: %w", id, st.Err)
 		}
 	}
 	return v.open, nil
@@ -102,11 +109,16 @@ func (v *statsView) read(ctx context.Context) ([]statsLine, error) {
 	errs := make([]error, len(cts))
 	var wg sync.WaitGroup
 	for i, ct := range cts {
-		wg.Go(func() { stats[i], errs[i] = statsOf(ctx, ct) })
+		if v.sick[ct.ID()]--; v.sick[ct.ID()] < 0 {
+			wg.Go(func() { stats[i], errs[i] = statsOf(ctx, ct) })
+		}
 	}
 	wg.Wait()
 	var lines []statsLine
 	for i, ct := range cts {
+		if errors.Is(errs[i], manager.ErrTimeout) {
+			v.sick[ct.ID()] = sickPause
+		}
 		if stats[i] == nil {
 			if v.fixed != nil && errs[i] != nil && v.last[ct.ID()].Time.IsZero() {
 				return nil, errs[i]

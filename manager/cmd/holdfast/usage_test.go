@@ -210,3 +210,13 @@ func TestEmptyListing(t *testing.T) {
 		}
 	}
 }
+
+func TestOutputThatCannotBeWrittenIsAnError(t *testing.T) {
+	for _, line := range []string{"help", "version", "version --json", "completion bash", "ps"} {
+		r := callIn(t, world{stdout: fullDisk{}}, "", append([]string{"--root", fresh(t)}, strings.Fields(line)...)...)
+		wantFailure(t, r, "no space left on device")
+		if strings.Contains(r.err, "hint: ") {
+			t.Errorf("%s: the state directory has nothing to do with it: %q", line, r.err)
+		}
+	}
+}
