@@ -19,8 +19,9 @@
 //   - A listing is the directory listing: List reads disks and asks nobody.
 //   - Disk first. A question that the exit record answers is answered from it,
 //     so a stopped container needs no process.
-//   - Every call to a shim has a deadline; a dead shim is reported
-//     (ErrShimDead), never waited for; a hung one delays nobody but its caller.
+//   - Every call to a shim has a deadline, but for Wait, which its context ends;
+//     a dead shim is reported (ErrShimDead), never waited for; a hung one delays
+//     nobody but its caller.
 //   - A container comes into being, and goes, by one rename(2): there is no half
 //     container to be seen, and what a crashed manager left is swept by the next
 //     one.

@@ -58,7 +58,8 @@ func WithRuntime(binary string) Option { return func(o *settings) { o.runtime = 
 func WithLauncher(l serve.Launcher) Option { return func(o *settings) { o.launcher = l } }
 
 // WithCriu names a directory that OCI runtimes shall have first in their PATH,
-// because a usable criu is there.
+// because a usable criu is there. It counts for runs that begin with this manager,
+// their checkpoints included, whoever asks for those.
 func WithCriu(dir string) Option { return func(o *settings) { o.criu = dir } }
 
 // WithDialTimeout bounds one connection attempt to a shim; 2 s by default.

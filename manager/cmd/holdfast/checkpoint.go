@@ -145,7 +145,7 @@ func withCriuHint(err error) error {
 	case errors.Is(err, errors.ErrUnsupported):
 		return &hinted{err, "runc can, and crun if it was built with criu"}
 	case strings.Contains(err.Error(), "OCI runtime") && !strings.Contains(err.Error(), "no such file or directory"):
-		return &hinted{err, "'criu check' tells whether criu suits this kernel; --criu-dir names another one"}
+		return &hinted{err, "'criu check' tells whether criu suits this kernel; run or restore with --criu-dir for another one"}
 	}
 	return err
 }

@@ -46,7 +46,7 @@ func (g *globals) set(fs *pflag.FlagSet) *pflag.FlagSet {
 	own.StringVar(&g.namespace, "namespace", g.namespace, "containers are seen only within their `namespace` [HOLDFAST_NAMESPACE]")
 	own.StringVar(&g.runtime, "runtime", g.runtime, "OCI runtime, a `name` or a path (default runc, else crun) [HOLDFAST_RUNTIME]")
 	own.StringVar(&g.shim, "shim", g.shim, "the shim, a `path` or a name (default beside holdfast, else in PATH) [HOLDFAST_SHIM]")
-	own.StringVar(&g.criuDir, "criu-dir", g.criuDir, "`directory` searched for criu before PATH [HOLDFAST_CRIU_DIR]")
+	own.StringVar(&g.criuDir, "criu-dir", g.criuDir, "`directory` searched for criu before PATH; what a container is run with counts for its checkpoints [HOLDFAST_CRIU_DIR]")
 	own.BoolVar(&g.json, "json", g.json, "print JSON, one object a line")
 	own.BoolVar(&g.debug, "debug", g.debug, "make the shim write down each of its steps")
 	fs.AddFlagSet(own)
