@@ -1,6 +1,7 @@
 package stdio
 
 import (
+	"context"
 	"encoding/binary"
 	"os"
 	"strconv"
@@ -18,7 +19,7 @@ const (
 	syncLimit = 2 * bufferSize
 	// lagGrace is how long a dropped client has to take what was queued.
 	lagGrace = 10 * time.Second
-	// closeGrace is the same at Close.
+	// closeGrace is the same at Close. The hub has it as a field, for tests.
 	closeGrace = time.Second
 )
 
@@ -37,6 +38,7 @@ type client struct {
 	changed  sync.Cond // of anything below
 	queue    []byte    // frames not yet written
 	inFlight int       // bytes that write is writing
+	sent     uint64    // bytes that write has written
 	ending   bool      // End is queued: nothing more is
 	gone     bool      // the peer is, or is given up
 }
@@ -109,13 +111,23 @@ func (c *client) finishLocked(reason string) {
 // hurry gives up on the peer after d.
 func (c *client) hurry(d time.Duration) { c.conn.SetWriteDeadline(time.Now().Add(d)) }
 
-// flushed waits until all that is queued has been written, or never will be.
-func (c *client) flushed() {
+// flushed waits until all that is queued now has been written, or never will be.
+func (c *client) flushed(ctx context.Context) error {
+	stop := context.AfterFunc(ctx, func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.changed.Broadcast()
+	})
+	defer stop()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for c.behindLocked() > 0 && !c.gone {
+	for goal := c.sent + uint64(c.behindLocked()); c.sent < goal && !c.gone; {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
 		c.changed.Wait()
 	}
+	return nil
 }
 
 // write sends the queue until End is sent or the peer is gone, and then closes
@@ -130,6 +142,7 @@ func (c *client) write() {
 		_, err := c.conn.Write(frames)
 		c.mu.Lock()
 		c.inFlight = 0
+		c.sent += uint64(len(frames))
 		c.gone = c.gone || err != nil
 		c.changed.Broadcast()
 		c.mu.Unlock()

@@ -27,7 +27,7 @@ type Config struct {
 // nothing is left open.
 func Open(ctx context.Context, c Config) (_ *Stdio, err error) {
 	s := &Stdio{terminal: c.Terminal, drained: make(chan struct{})}
-	s.hub.tasks = &s.tasks
+	s.hub.tasks, s.hub.grace = &s.tasks, closeGrace
 	defer func() {
 		if err != nil {
 			s.Close()

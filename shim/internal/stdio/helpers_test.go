@@ -3,6 +3,7 @@ package stdio
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"io"
 	"math/rand/v2"
 	"os"
@@ -53,16 +54,16 @@ func container(mode string) int {
 // noise is n bytes with every value in them, newlines at the rate of text, and
 // a line far above criLine.
 func noise(seed uint64, n int) []byte {
-	r := rand.New(rand.NewPCG(seed, 1))
+	var key [32]byte
+	binary.LittleEndian.PutUint64(key[:], seed)
 	b := make([]byte, n)
-	for i := range b {
-		b[i] = byte(r.Uint32())
-		if long := i > n/2 && i < n/2+3*criLine; long && b[i] == '\n' {
-			b[i] = 'x'
-		} else if !long && r.IntN(60) == 0 {
-			b[i] = '\n'
-		}
+	rand.NewChaCha8(key).Read(b)
+	r := rand.New(rand.NewPCG(seed, 1))
+	for i := r.IntN(120); i < n; i += 1 + r.IntN(120) {
+		b[i] = '\n'
 	}
+	long := b[n/2 : min(n, n/2+3*criLine)]
+	copy(long, bytes.ReplaceAll(long, []byte{'\n'}, []byte{'x'}))
 	if n > 0 {
 		b[n-1] = 'z' // no newline at the end
 	}

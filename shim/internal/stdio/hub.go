@@ -1,9 +1,11 @@
 package stdio
 
 import (
+	"context"
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/holdfast/holdfast/proto/attach"
 )
@@ -20,6 +22,7 @@ type hub struct {
 	tasks  *sync.WaitGroup
 	input  *input // nil: no stdin
 	lagged [streams]atomic.Uint64
+	grace  time.Duration // at close, for clients to take what is queued
 
 	// subscribers says without the lock whether a stream has any.
 	subscribers [streams]atomic.Int32
@@ -124,7 +127,7 @@ func (h *hub) endStream(kind attach.Kind) {
 	h.mu.Unlock()
 	for _, c := range clients {
 		if c.wants(kind) && c.o.Sync {
-			c.flushed()
+			_ = c.flushed(context.Background()) // has no end, so no error
 		}
 	}
 }
@@ -153,6 +156,6 @@ func (h *hub) close(reason string) {
 	h.mu.Unlock()
 	for _, c := range clients {
 		c.finish(reason)
-		c.hurry(closeGrace)
+		c.hurry(h.grace)
 	}
 }

@@ -26,8 +26,8 @@ type output struct {
 func (o *output) pump() {
 	for o.src != nil && o.step() {
 	}
-	o.rest.begin() // from here on the source may be closed
 	if o.src != nil {
+		o.begin() // from here on the source may be closed
 		o.src.drop()
 	}
 	for _, s := range o.sinks {
@@ -37,7 +37,7 @@ func (o *output) pump() {
 		o.src.file.Close()
 	}
 	o.hub.endStream(o.kind)
-	o.rest.end()
+	o.finish()
 }
 
 // step moves what is there, or waits for more. It chooses the way anew each
@@ -47,7 +47,7 @@ func (o *output) step() (more bool) {
 		o.src.drop()
 		return o.splice(t)
 	}
-	b, err := o.src.next(o.rest.begin, o.pause)
+	b, err := o.src.next(o.begin, o.pause)
 	if err != nil {
 		return false
 	}
@@ -57,13 +57,6 @@ func (o *output) step() (more bool) {
 	}
 	o.hub.deliver(o.kind, b)
 	return true
-}
-
-func (o *output) pause() {
-	for _, s := range o.sinks {
-		o.lose(s.pause())
-	}
-	o.rest.pause()
 }
 
 func (o *output) lose(n int) { o.lost.Add(uint64(n)) }
@@ -96,9 +89,9 @@ func (o *output) splice(t *target) (more bool) {
 		if changed = o.direct() == nil; changed {
 			return true
 		}
-		o.rest.begin()
+		o.begin()
 		if state = try(); state == pipeEmpty {
-			o.rest.pause()
+			o.look(true)
 		}
 		return state != pipeEmpty
 	})
