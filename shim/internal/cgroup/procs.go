@@ -141,15 +141,15 @@ func (c *Cgroup) frozen() bool {
 // next round sees the others.
 const awaited = 32
 
-// signalEach signals each process and returns how many there were. With an end
-// it then waits for the death of some of them, unless they are frozen.
+// signalEach signals each process and returns how many were listed: one that had
+// gone when its turn came may have had a child that is not listed yet. With an
+// end it then waits for the death of some of them, unless they are frozen.
 func (c *Cgroup) signalEach(sig unix.Signal, end time.Time) (int, error) {
 	pids, err := c.Pids()
 	if err != nil {
 		return 0, err
 	}
 	var failure error
-	var n int
 	var fds []unix.PollFd
 	for _, pid := range pids {
 		fd, err := c.signal(pid, sig)
@@ -159,17 +159,15 @@ func (c *Cgroup) signalEach(sig unix.Signal, end time.Time) (int, error) {
 		case fd < 0:
 		case len(fds) < awaited:
 			fds = append(fds, unix.PollFd{Fd: int32(fd), Events: unix.POLLIN})
-			n++
 		default:
 			unix.Close(fd)
-			n++
 		}
 	}
 	if failure != nil || c.frozen() {
 		end = time.Time{}
 	}
 	awaitAll(fds, end)
-	return n, failure
+	return len(pids), failure
 }
 
 // signal signals pid if it is in the cgroup. It returns its pidfd, which the

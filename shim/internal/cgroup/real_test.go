@@ -164,9 +164,17 @@ func TestRealV1(t *testing.T) {
 		t.Fatal(url, err)
 	}
 	s := m.(*stats.MetricsV1)
+	// The kernel adds what each processor has counted of memory every two seconds
+	// (memcg's stats_flush_dwork), or when enough has come together.
+	for end := time.Now().Add(20 * time.Second); s.Memory.TotalRss == 0 && time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		if m, _, err = c.Stats(); err != nil {
+			t.Fatal(err)
+		}
+		s = m.(*stats.MetricsV1)
+	}
 	if s.Pids.Current < 2 || s.Pids.Limit != 0 || s.Cpu.Usage.Total == 0 || s.Memory.Usage.Usage == 0 ||
 		s.Memory.TotalRss == 0 || s.MemoryOomControl == nil || s.Blkio == nil {
-		t.Errorf("%+v", s)
+		t.Errorf("%+v %+v %+v", s, s.Memory, s.Cpu.Usage)
 	}
 	if err := c.KillAll(unix.SIGTERM); err != nil {
 		t.Fatal(err)
