@@ -120,6 +120,10 @@ func (c *Container) deleteRun(ctx context.Context, force bool) (Exit, error) {
 	if c.foreign() {
 		return exit, nil // containerd clears up its own
 	}
+	if err := c.awaitLeave(); err != nil {
+		return exit, err
+	}
+	c.tellEnd(d.task.Init.PID)
 	return exit, c.removeRun()
 }
 
