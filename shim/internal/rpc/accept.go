@@ -148,11 +148,15 @@ func (s *Server) welcome(fd int) {
 		return
 	}
 	s.mu.Lock()
-	full := len(s.conns) >= s.opt.MaxConns
-	if !full {
+	full, over := len(s.conns) >= s.opt.MaxConns, s.mode == stopped
+	if !full && !over {
 		s.conns[c] = struct{}{}
 	}
 	s.mu.Unlock()
+	if over { // and a Stop in a hurry has counted its connections already
+		c.file.Close()
+		return
+	}
 	if full {
 		s.logf("refuse connection: %d are open", s.opt.MaxConns)
 		c.file.Close()

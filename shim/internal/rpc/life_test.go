@@ -13,6 +13,7 @@ import (
 
 	"github.com/holdfast/holdfast/proto/types"
 	"github.com/holdfast/holdfast/proto/wire"
+	"golang.org/x/sys/unix"
 )
 
 func lockThread() { runtime.LockOSThread() }
@@ -140,6 +141,27 @@ func TestStopBeforeServe(t *testing.T) {
 	}
 	if err := s.Serve(listen(t, t.TempDir()+"/s")); err != nil {
 		t.Error(err)
+	}
+}
+
+// A connection may be accepted in the moment in which a Stop gives up waiting for
+// the accepting to end.
+func TestConnectionAcceptedDuringStopIsClosed(t *testing.T) {
+	w := newWorld(t, Options{})
+	w.stop()
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	peer := os.NewFile(uintptr(fds[1]), "peer")
+	defer peer.Close()
+	w.welcome(fds[0])
+	if n := w.Conns(); n != 0 {
+		t.Errorf("%d connections are served after the stop", n)
+	}
+	peer.SetReadDeadline(time.Now().Add(10 * time.Second))
+	if n, err := peer.Read(make([]byte, 1)); n != 0 || err != io.EOF {
+		t.Errorf("peer reads %d, %v", n, err)
 	}
 }
 
