@@ -58,14 +58,17 @@ type Process struct {
 
 // Encode returns the record as JSON.
 func (t Task) Encode() []byte {
-	var rt, p, b jsontext.Builder
-	rt.String("binary", t.Runtime.Binary).String("root", t.Runtime.Root)
-	rt.Bool("systemd_cgroup", t.Runtime.SystemdCgroup).Bool("no_pivot", t.Runtime.NoPivot).Bool("no_new_keyring", t.Runtime.NoNewKeyring)
-	rt.Strings("args", t.Runtime.Args).String("criu_dir", t.Runtime.CriuDir)
-	p.Int("pid", int64(t.Init.PID)).Uint("start_time", t.Init.StartTime).Uint("inode", t.Init.Inode).String("boot_id", t.Init.BootID)
+	var b jsontext.Builder
 	b.Int("version", version)
 	b.String("id", t.ID).String("namespace", t.Namespace).String("bundle", t.Bundle).String("phase", t.Phase).String("owner", t.Owner)
-	b.Raw("runtime", rt.Bytes()).Raw("init", p.Bytes())
+	b.Object("runtime", func(b *jsontext.Builder) {
+		b.String("binary", t.Runtime.Binary).String("root", t.Runtime.Root)
+		b.Bool("systemd_cgroup", t.Runtime.SystemdCgroup).Bool("no_pivot", t.Runtime.NoPivot).Bool("no_new_keyring", t.Runtime.NoNewKeyring)
+		b.Strings("args", t.Runtime.Args).String("criu_dir", t.Runtime.CriuDir)
+	})
+	b.Object("init", func(b *jsontext.Builder) {
+		b.Int("pid", int64(t.Init.PID)).Uint("start_time", t.Init.StartTime).Uint("inode", t.Init.Inode).String("boot_id", t.Init.BootID)
+	})
 	b.String("stdin", t.Stdin).String("stdout", t.Stdout).String("stderr", t.Stderr).Bool("terminal", t.Terminal)
 	b.Bool("linger", t.Linger).Bool("mounted", t.Mounted).String("checkpoint", t.Checkpoint)
 	b.String("created_at", formatTime(t.CreatedAt)).String("started_at", formatTime(t.StartedAt))

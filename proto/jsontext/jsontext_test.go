@@ -238,18 +238,23 @@ func TestLimits(t *testing.T) {
 }
 
 func TestBuilder(t *testing.T) {
-	var b, in jsontext.Builder
+	var b jsontext.Builder
 	if got := string(b.Bytes()); got != "{}" {
 		t.Errorf("empty builder: %s", got)
 	}
-	in.Bool("yes", true)
 	b.String("s", "a\"b").Int("i", -1).Uint("u", 1<<63).Strings("l", []string{"x", "y"}).Strings("n", nil).
-		Raw("o", in.Bytes()).Raw("z", nil)
-	want := `{"s":"a\"b","i":-1,"u":9223372036854775808,"l":["x","y"],"n":[],"o":{"yes":true},"z":null}`
-	if got := string(b.Bytes()); got != want {
+		Object("o", func(b *jsontext.Builder) {
+			b.Bool("yes", true).String("brace", "{").Object("", func(b *jsontext.Builder) { b.Int("", 0) })
+		}).Object("e", func(*jsontext.Builder) {}).Bool("z", false)
+	want := `{"s":"a\"b","i":-1,"u":9223372036854775808,"l":["x","y"],"n":[],"o":{"yes":true,"brace":"{","":{"":0}},"e":{},"z":false}`
+	got := b.Bytes()
+	if string(got) != want {
 		t.Errorf("built %s, want %s", got, want)
 	}
-	if err := jsontext.Valid(b.Bytes()); err != nil {
+	if err := jsontext.Valid(got); err != nil {
 		t.Error(err)
+	}
+	if again := string(b.String("next", "one").Bytes()); again != `{"next":"one"}` || string(got) != want {
+		t.Errorf("built %s beside %s", again, got)
 	}
 }

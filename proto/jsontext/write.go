@@ -90,10 +90,15 @@ type Builder struct {
 	buf []byte
 }
 
+// firstSize is room for most records of this project. Growing by doubling would
+// leave a trail of buffers of every size.
+const firstSize = 1 << 10
+
 func (b *Builder) key(key string) {
-	if len(b.buf) == 0 {
-		b.buf = append(b.buf, '{')
-	} else {
+	switch last := len(b.buf) - 1; {
+	case last < 0:
+		b.buf = append(make([]byte, 0, firstSize), '{')
+	case b.buf[last] != '{': // which no value ends in
 		b.buf = append(b.buf, ',')
 	}
 	b.buf = append(AppendString(b.buf, key), ':')
@@ -141,25 +146,21 @@ func (b *Builder) Bool(key string, v bool) *Builder {
 	return b
 }
 
-// Raw adds a value that is JSON already, such as the Bytes of another Builder.
-// It is not checked; nil is null.
-func (b *Builder) Raw(key string, raw []byte) *Builder {
+// Object adds an object, whose members are those that fill adds.
+func (b *Builder) Object(key string, fill func(*Builder)) *Builder {
 	b.key(key)
-	if raw == nil {
-		b.buf = append(b.buf, "null"...)
-	} else {
-		b.buf = append(b.buf, raw...)
-	}
+	b.buf = append(b.buf, '{')
+	fill(b)
+	b.buf = append(b.buf, '}')
 	return b
 }
 
-// Bytes returns the object. The Builder may be added to afterwards; the
-// returned slice is the caller's.
+// Bytes returns the object, which is the caller's, and leaves the Builder empty.
 func (b *Builder) Bytes() []byte {
-	out := make([]byte, 0, len(b.buf)+2)
-	out = append(out, b.buf...)
+	out := b.buf
+	b.buf = nil
 	if len(out) == 0 {
-		out = append(out, '{')
+		return []byte("{}")
 	}
 	return append(out, '}')
 }

@@ -164,10 +164,8 @@ func await(t *testing.T, p *reaper.Process) reaper.Exit {
 func (b *box) exec(t *testing.T, stdio [3]*os.File, args ...string) (*reaper.Process, error) {
 	t.Helper()
 	var doc jsontext.Builder
-	var user jsontext.Builder
-	user.Int("uid", 0).Int("gid", 0)
 	doc.Bool("terminal", false).Strings("args", args).Strings("env", []string{"PATH=/bin:/usr/bin"}).
-		String("cwd", "/").Raw("user", user.Bytes())
+		String("cwd", "/").Object("user", func(b *jsontext.Builder) { b.Int("uid", 0).Int("gid", 0) })
 	return b.w.Exec(b.w.ctx(t), oci.ExecRequest{
 		ID: b.id, ProcessJSON: doc.Bytes(), PidFile: filepath.Join(t.TempDir(), "exec.pid"), Stdio: stdio,
 	})
