@@ -143,36 +143,37 @@ func (c *Child) listen() {
 }
 
 // reap collects the shim when it ends, so that it does not stay a zombie of a
-// long-lived daemon. The pidfd sits in Go's poller: a blocked wait4 would cost
+// long-lived daemon. The pidfd sits in Go's poller: a blocked wait would cost
 // a thread for every container.
 func (c *Child) reap(pidfd int) {
 	defer close(c.done)
-	if pidfd < 0 {
-		waitPID(c.pid, 0)
+	if pidfd < 0 { // a kernel without pidfds; nobody else waits for our child
+		waitFor(unix.P_PID, c.pid)
 		return
 	}
 	_ = unix.SetNonblock(pidfd, true)
 	f := os.NewFile(uintptr(pidfd), "pidfd")
 	defer f.Close()
-	rc, err := f.SyscallConn()
-	if err != nil {
-		waitPID(c.pid, 0)
-		return
+	if rc, err := f.SyscallConn(); err == nil {
+		_ = rc.Read(func(uintptr) bool { return hasEnded(pidfd) }) // an error: not pollable, so block
 	}
-	err = rc.Read(func(uintptr) bool { return waitPID(c.pid, unix.WNOHANG) })
-	if err != nil { // not pollable (kernel without pidfd poll): block
-		waitPID(c.pid, 0)
+	waitFor(unix.P_PIDFD, pidfd)
+}
+
+// hasEnded tells whether the process of a pidfd is dead.
+func hasEnded(pidfd int) bool {
+	p := []unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}
+	for {
+		if n, err := unix.Poll(p, 0); err != unix.EINTR {
+			return n != 0
+		}
 	}
 }
 
-// waitPID waits for our own child and reports whether it is gone. The pid is
-// ours until it has been waited for, so it cannot be a stranger's.
-func waitPID(pid, options int) bool {
-	for {
-		got, err := unix.Wait4(pid, nil, options, nil)
-		if err == unix.EINTR {
-			continue
-		}
-		return got == pid || err != nil
+// waitFor waits for a child and returns when it is gone. By its pidfd, because a
+// daemon that waits for all its children may have been quicker, and have another
+// child of that pid by now; that of a pidfd is ECHILD then.
+func waitFor(idType, id int) {
+	for unix.Waitid(idType, id, nil, unix.WEXITED, nil) == unix.EINTR {
 	}
 }

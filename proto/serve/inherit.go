@@ -3,6 +3,7 @@ package serve
 import (
 	"fmt"
 	"os"
+	"strconv"
 
 	"golang.org/x/sys/unix"
 )
@@ -46,24 +47,37 @@ func Inherit() (*Inherited, error) {
 // close-on-exec. What this process has opened itself is, so the others came
 // from the launcher.
 func closeStrangers() error {
-	dir, err := os.ReadDir("/proc/self/fd")
+	dir, err := unix.Open("/proc/self/fd", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return err
 	}
-	for _, e := range dir {
-		var fd int
-		for _, c := range e.Name() {
-			fd = fd*10 + int(c-'0')
-		}
-		if fd <= ReadyFD {
+	defer unix.Close(dir)
+	buf := make([]byte, 1<<10) // os.ReadDir would take 8 KiB that every shim then has
+	for {
+		n, err := unix.ReadDirent(dir, buf)
+		if err == unix.EINTR {
 			continue
 		}
-		flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
-		if err == nil && flags&unix.FD_CLOEXEC == 0 {
-			unix.Close(fd)
+		if err != nil || n <= 0 {
+			return err
+		}
+		_, _, names := unix.ParseDirent(buf[:n], -1, nil)
+		for _, name := range names {
+			closeStranger(name)
 		}
 	}
-	return nil
+}
+
+// closeStranger is closeStrangers for one entry of /proc/self/fd.
+func closeStranger(name string) {
+	fd, err := strconv.Atoi(name)
+	if err != nil || fd <= ReadyFD {
+		return
+	}
+	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
+	if err == nil && flags&unix.FD_CLOEXEC == 0 {
+		unix.Close(fd)
+	}
 }
 
 // Ready tells the launcher that the shim serves, and closes the pipe.
