@@ -19,6 +19,20 @@ type Identity struct {
 	BootID    string // /proc/sys/kernel/random/boot_id
 }
 
+// bootID returns the boot id, or "" if it cannot be read: then identities of two
+// boots cannot be told apart by it; the start time still tells most of them. Not
+// worth failing for.
+func bootID(proc string) string {
+	f, err := os.Open(proc + "/sys/kernel/random/boot_id")
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	b := make([]byte, 64)
+	n, _ := f.Read(b) // 36 characters and a newline, at once
+	return string(bytes.TrimSpace(b[:n]))
+}
+
 // identify learns the identity of the process behind fd. /proc goes by pid,
 // so what it says counts only if the process still had that pid afterwards.
 func (r *Reaper) identify(pid, fd int) Identity {
@@ -45,11 +59,17 @@ type procStat struct {
 
 // stat reads /proc/pid/stat.
 func (r *Reaper) stat(pid int) (procStat, error) {
-	b, err := os.ReadFile(r.sys.proc + "/" + strconv.Itoa(pid) + "/stat")
+	f, err := os.Open(r.sys.proc + "/" + strconv.Itoa(pid) + "/stat")
 	if err != nil {
 		return procStat{}, err
 	}
-	s, err := parseStat(b)
+	defer f.Close()
+	b := make([]byte, 2<<10) // 52 numbers of at most 20 digits, and a name of at most 64 bytes
+	n, err := f.Read(b)      // procfs gives it whole
+	if err != nil {
+		return procStat{}, err
+	}
+	s, err := parseStat(b[:n])
 	if err != nil {
 		return procStat{}, fmt.Errorf("parse stat of process %d: %w", pid, err)
 	}

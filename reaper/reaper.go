@@ -1,7 +1,6 @@
 package reaper
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -27,6 +26,8 @@ type Reaper struct {
 	poll  syscall.RawConn // of epoll
 	epfd  int             // of epoll, valid while closed is false and in the loop
 	ended chan struct{}   // closed by loop
+
+	scratch []byte // of the loop, for reading /proc
 
 	calls    sync.WaitGroup // Start and Adopt in progress; Close waits for them
 	adopting sync.Mutex     // one adoption at a time, so that two of one pid meet
@@ -70,10 +71,7 @@ func newReaper(s sys, opts ...Option) (_ *Reaper, err error) {
 	for _, o := range opts {
 		o(r)
 	}
-	// Without a boot id identities of two boots cannot be told apart by it;
-	// the start time still tells most of them. Not worth failing for.
-	boot, _ := os.ReadFile(s.proc + "/sys/kernel/random/boot_id")
-	r.boot = string(bytes.TrimSpace(boot))
+	r.boot = bootID(s.proc)
 	if err := r.openEpoll(); err != nil {
 		return nil, fmt.Errorf("make reaper: %w", err)
 	}

@@ -1,9 +1,6 @@
 package reaper
 
 import (
-	"bytes"
-	"os"
-	"strconv"
 	"time"
 	"unsafe"
 
@@ -133,27 +130,62 @@ func (r *Reaper) forgetStrayLocked(pid int) {
 }
 
 // children lists our children, as far as /proc tells: the kernel keeps them by
-// thread, and may miss some while others exit.
+// thread, and may miss some while others exit. It reads into one buffer of the
+// loop's, for it is called at every exit.
 func (r *Reaper) children() []int {
-	tasks, err := os.Open(r.sys.proc + "/self/task")
+	tasks, err := unix.Open(r.sys.proc+"/self/task", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil
 	}
-	defer tasks.Close()
-	tids, _ := tasks.Readdirnames(-1)
+	defer unix.Close(tasks)
+	if r.scratch == nil {
+		r.scratch = make([]byte, 4<<10)
+	}
+	var tids []string
+	for {
+		n, err := unix.ReadDirent(tasks, r.scratch)
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil || n <= 0 {
+			break
+		}
+		_, _, tids = unix.ParseDirent(r.scratch[:n], -1, tids)
+	}
 	var pids []int
 	for _, tid := range tids {
-		b, err := os.ReadFile(r.sys.proc + "/self/task/" + tid + "/children")
+		fd, err := unix.Openat(tasks, tid+"/children", unix.O_RDONLY|unix.O_CLOEXEC, 0)
 		if err != nil {
 			continue // that thread has ended
 		}
-		for f := range bytes.FieldsSeq(b) {
-			if pid, err := strconv.Atoi(string(f)); err == nil && pid > 0 {
+		pids = appendPids(pids, fd, r.scratch)
+		unix.Close(fd)
+	}
+	return pids
+}
+
+// appendPids reads a file of decimal numbers, each followed by a blank, by way of
+// buf. A number that is still being read at an error does not count.
+func appendPids(pids []int, fd int, buf []byte) []int {
+	pid := 0
+	for {
+		n, err := unix.Read(fd, buf)
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil || n <= 0 {
+			return pids
+		}
+		for _, c := range buf[:n] {
+			switch {
+			case '0' <= c && c <= '9':
+				pid = pid*10 + int(c-'0')
+			case pid > 0:
 				pids = append(pids, pid)
+				pid = 0
 			}
 		}
 	}
-	return pids
 }
 
 // subreaperFlag tells whether this process is a subreaper.

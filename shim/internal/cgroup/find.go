@@ -3,6 +3,7 @@ package cgroup
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"os"
 	"path"
 	"strconv"
@@ -30,12 +31,14 @@ func (e env) groups(pid int) (map[string]group, error) {
 	if err != nil {
 		return nil, err
 	}
-	table, err := os.ReadFile(e.proc + "/self/mountinfo")
+	table, err := readLines(e.proc+"/self/mountinfo", 4<<10, func(line []byte) bool {
+		return bytes.Contains(line, []byte(" - cgroup"))
+	})
 	if err != nil {
 		return nil, err
 	}
 	mounts := parseMounts(table)
-	own := make(map[string]group)
+	own := make(map[string]group, min(len(its), usual))
 	var outside string
 	for name, p := range its {
 		our, known := ours[name]
@@ -61,17 +64,61 @@ func (e env) groups(pid int) (map[string]group, error) {
 
 // paths reads /proc/who/cgroup: the path of the process by controller.
 func (e env) paths(who string) (map[string]string, error) {
-	b, err := os.ReadFile(e.proc + "/" + who + "/cgroup")
+	b, err := readLines(e.proc+"/"+who+"/cgroup", 2<<10, func([]byte) bool { return true })
 	if err != nil {
 		return nil, err
 	}
 	return parsePaths(b), nil
 }
 
+// usual is how many hierarchies there are where v1 is in use, about.
+const usual = 14
+
+// readLines returns the lines of a file that keep wants. It takes size bytes of
+// memory and more only for what it keeps: a host has thousands of mounts, and what
+// a shim allocates, at whatever time, stays with it.
+func readLines(path string, size int, keep func(line []byte) bool) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	buf := make([]byte, size)
+	kept, n := 0, 0 // buf[:kept] is the result so far, buf[kept:n] not looked at yet
+	for {
+		if n == len(buf) {
+			buf = append(buf, make([]byte, n)...)
+		}
+		m, err := f.Read(buf[n:])
+		if err != nil && err != io.EOF {
+			return nil, err
+		}
+		rest := buf[kept : n+m]
+		for len(rest) > 0 {
+			i := bytes.IndexByte(rest, '\n')
+			if i < 0 && err == nil {
+				break
+			}
+			line := rest
+			if i >= 0 {
+				line = rest[:i+1]
+			}
+			rest = rest[len(line):]
+			if keep(line) {
+				kept += copy(buf[kept:], line)
+			}
+		}
+		n = kept + copy(buf[kept:], rest)
+		if err == io.EOF {
+			return buf[:kept], nil
+		}
+	}
+}
+
 // parsePaths parses /proc/PID/cgroup: lines ID:CONTROLLERS:PATH, the
 // controllers empty for v2 (cgroups(7)). Paths may contain colons.
 func parsePaths(b []byte) map[string]string {
-	paths := make(map[string]string)
+	paths := make(map[string]string, usual)
 	for line := range bytes.Lines(b) {
 		id, rest, _ := strings.Cut(strings.TrimSuffix(string(line), "\n"), ":")
 		names, p, ok := strings.Cut(rest, ":")
@@ -101,7 +148,7 @@ type mount struct {
 //
 //	36 35 98:0 /root /point rw,noatime shared:1 - cgroup cgroup rw,cpu,cpuacct
 func parseMounts(b []byte) []mount {
-	var mounts []mount
+	mounts := make([]mount, 0, bytes.Count(b, []byte{'\n'}))
 	for line := range bytes.Lines(b) {
 		f := strings.Fields(string(line))
 		sep := 6 // after that many fields come optional ones up to "-"
