@@ -218,3 +218,29 @@ func TestNobodyButTheManagerMakesTheFeed(t *testing.T) {
 		t.Errorf("feed holds %q", got)
 	}
 }
+
+// A disk that is full tears a line. It is lost, but not the next one with it.
+func TestALineThatWasTornSpoilsNoOther(t *testing.T) {
+	dir := t.TempDir()
+	want := Event{Seq: 7, ID: "x", Topic: TopicStart}
+	for _, torn := range []string{"", "\n", `{"version":1,"se`, "{\"version\":1}\n{"} {
+		path := dir + "/" + JournalFile
+		if err := os.WriteFile(path, []byte(torn), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			if err := AppendJournal(dir, want.Encode()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		got := 0
+		for line := range bytes.Lines(read(t, path)) {
+			if e, err := DecodeEvent(line); err == nil && e == want {
+				got++
+			}
+		}
+		if got != 2 {
+			t.Errorf("after %q: %d of 2 events, %q", torn, got, read(t, path))
+		}
+	}
+}
