@@ -145,3 +145,32 @@ func FuzzFind(f *testing.F) {
 		}
 	})
 }
+
+// What is wanted of a file is found whole, however lines lie to the buffer.
+func TestReadLinesInAnySize(t *testing.T) {
+	file, want := t.TempDir()+"/f", ""
+	var all strings.Builder
+	for i := range 200 {
+		line := strings.Repeat("x", i*i%701) + "\n"
+		if i%3 == 0 {
+			line = "keep " + line
+			want += line
+		}
+		all.WriteString(line)
+	}
+	all.WriteString("keep this without an end")
+	want += "keep this without an end"
+	if err := os.WriteFile(file, []byte(all.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for size := range 900 {
+		b, err := readLines(file, size+1, func(line []byte) bool { return strings.HasPrefix(string(line), "keep ") })
+		if err != nil || string(b) != want {
+			t.Fatalf("size %d: %d bytes, %v; want %d", size+1, len(b), err, len(want))
+		}
+	}
+	none, err := readLines(file, 1<<10, func([]byte) bool { return false })
+	if err != nil || len(none) != 0 || cap(none) != 1<<10 {
+		t.Errorf("%d of %d bytes for nothing, %v", len(none), cap(none), err)
+	}
+}
