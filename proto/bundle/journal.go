@@ -50,15 +50,15 @@ func appendLine(path string, line []byte, limit int64, create int) error {
 // appendOnce reports whether the line is in a file that readers still find. It
 // is not if two rotations happened between open and write.
 func appendOnce(path string, line []byte, limit int64, create int) (linked bool, err error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_APPEND|create, 0o600)
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND|create, 0o600)
 	if err != nil {
 		return false, err
 	}
 	defer f.Close()
-	if endsTorn(f) {
-		line = append([]byte{'\n'}, line...) // or the one before would spoil it
-	}
-	if _, err := f.Write(line); err != nil {
+	if n, err := f.Write(line); err != nil {
+		if n > 0 {
+			untear(f, n)
+		}
 		return false, err
 	}
 	var st unix.Stat_t
@@ -71,16 +71,17 @@ func appendOnce(path string, line []byte, limit int64, create int) (linked bool,
 	return st.Nlink > 0, nil
 }
 
-// endsTorn tells whether the last line of f has no end, because the disk was full
-// when it was written. Writes of other processes are whole or not there at all.
-func endsTorn(f *os.File) bool {
-	end, err := f.Seek(0, io.SeekEnd)
-	if err != nil || end == 0 {
-		return false
+// untear takes back the n bytes of a line for which there was no room, lest the
+// next line be spoilt by them. f stands behind them. If another process has found
+// room since, they stay: what it wrote counts more.
+func untear(f *os.File, n int) {
+	end, err := f.Seek(0, io.SeekCurrent)
+	if err != nil {
+		return
 	}
-	var last [1]byte
-	_, err = f.ReadAt(last[:], end-1)
-	return err == nil && last[0] != '\n'
+	if st, err := f.Stat(); err == nil && st.Size() == end {
+		_ = f.Truncate(end - int64(n)) // else a reader passes over two lines
+	}
 }
 
 // rotate gives path the further name path.1 and then replaces it by an empty
