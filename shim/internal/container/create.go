@@ -171,12 +171,13 @@ func (c *Container) adopt(ctx context.Context, p *process, proc *reaper.Process,
 }
 
 // consoleSocket returns the socket on which the OCI runtime will hand over the
-// terminal of p, nil if it has none. The caller closes it.
+// terminal of p, nil if it has none. The caller closes it. It lies in the bundle,
+// and goes with it should we die before that.
 func (c *Container) consoleSocket(p *process) (*console.Socket, error) {
 	if !p.streams.Terminal {
 		return nil, nil
 	}
-	return console.Listen("")
+	return console.Listen(c.cfg.Bundle)
 }
 
 func socketPath(s *console.Socket) string {
