@@ -102,6 +102,11 @@ func (c *Container) deleteRun(ctx context.Context, force bool) (Exit, error) {
 	if err == nil {
 		err = c.deleteByShim(ctx)
 	}
+	if force && errors.Is(err, ErrState) { // it was being started when we asked
+		if err = t.end(ctx); err == nil {
+			err = c.deleteByShim(ctx)
+		}
+	}
 	// A shim that is dead, or so sick that it does not answer, is not asked again; one
 	// that refuses has its reasons.
 	sick := errors.Is(err, ErrShimDead) || errors.Is(err, ErrTimeout)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/holdfast/holdfast/manager"
 	"github.com/holdfast/holdfast/proto/bundle"
+	"github.com/holdfast/holdfast/proto/types"
 	"github.com/holdfast/holdfast/proto/wire"
 )
 
@@ -206,5 +207,29 @@ func TestFailedCreateIsUndone(t *testing.T) {
 				t.Errorf("NewTask afterwards: %v", err)
 			}
 		})
+	}
+}
+
+// A container that is created when we look, and runs when it is to be deleted,
+// is ended like any other: its shim is well, and others wait for its answer.
+func TestForceDeletesWhatBeginsToRunMeanwhile(t *testing.T) {
+	leaks(t)
+	m, l := open(t, manager.WithShim("/bin/false")) // cannot clean up after a shim that was killed
+	c := makeContainer(t, m, "box")
+	if _, err := c.NewTask(t.Context(), manager.TaskConfig{}); err != nil {
+		t.Fatal(err)
+	}
+	s := l.last()
+	s.setFault(func(method string) error {
+		if p := s.procs[""]; method == "Delete" && p.state == types.StatusCreated {
+			p.state = types.StatusRunning
+		}
+		return nil
+	})
+	if err := c.Delete(t.Context(), manager.Force()); err != nil {
+		t.Fatal(err)
+	}
+	if len(s.kills) != 1 || s.kills[0].Signal != 9 {
+		t.Errorf("kills: %+v", s.kills)
 	}
 }
