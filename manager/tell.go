@@ -32,11 +32,9 @@ func (c *Container) tellEnd(pid int) {
 	}
 	for _, topic := range topics {
 		last.Seq++
-		line := bundle.Event{
-			Seq: last.Seq, Time: time.Now(), Namespace: c.m.namespace, ID: c.id, Topic: topic, PID: e.PID,
-			Known: e.Known, Code: e.Code, Signal: e.Signal(), Reason: e.Reason, ExitedAt: e.ExitedAt,
-		}.Encode()
-		_ = bundle.AppendFeed(c.m.dir, line)
+		ev := e.Event(topic)
+		ev.Seq, ev.Time, ev.Namespace, ev.ID = last.Seq, time.Now(), c.m.namespace, c.id
+		_ = bundle.AppendFeed(c.m.dir, ev.Encode())
 	}
 }
 

@@ -23,6 +23,9 @@ import (
 // deleteLimit bounds the delete action: containerd kills it after 5 s.
 const deleteLimit = 4500 * time.Millisecond
 
+// errUnreadable is wrapped by errors about records that make no sense.
+var errUnreadable = errors.New("unreadable record")
+
 // delete is the action by which a daemon cleans up after a shim: it is called
 // after every deletion, usually with nothing left to do, and for a shim that
 // died. It goes by the records alone, deletes only what they say is ours, and
@@ -95,7 +98,7 @@ func about(t bundle.Task, dir, id, namespace string) error {
 	if t.ID != id || t.Namespace != namespace {
 		return fmt.Errorf("the record is about %s/%s: %w", t.Namespace, t.ID, errUnreadable)
 	}
-	if _, err := os.Stat(t.Bundle); err == nil && !sameDir(t.Bundle, dir) {
+	if _, err := os.Stat(t.Bundle); err == nil && !bundle.SameDir(t.Bundle, dir) {
 		return fmt.Errorf("the record is about the bundle %s: %w", t.Bundle, errUnreadable)
 	}
 	return nil

@@ -1,7 +1,6 @@
 package shim
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -198,6 +197,3 @@ func executable() string {
 	}
 	return strings.TrimSuffix(path, " (deleted)")
 }
-
-// errUnreadable is wrapped by errors about records that make no sense.
-var errUnreadable = errors.New("unreadable record")

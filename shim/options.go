@@ -3,7 +3,6 @@ package shim
 import (
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -32,7 +31,7 @@ func (s *shim) createRequest(r *task.CreateTaskRequest) (container.CreateRequest
 		Checkpoint: r.Checkpoint,
 		Linger:     true,
 	}
-	if r.Bundle != "" && !sameDir(r.Bundle, s.cfg.Bundle) {
+	if r.Bundle != "" && !bundle.SameDir(r.Bundle, s.cfg.Bundle) {
 		return req, fmt.Errorf("create container: bundle %s: this shim was started in %s: %w", r.Bundle, s.cfg.Bundle, container.ErrInvalid)
 	}
 	var rt options.Options
@@ -50,20 +49,6 @@ func (s *shim) createRequest(r *task.CreateTaskRequest) (container.CreateRequest
 	}
 	s.applyRuntime(&req, &rt)
 	return req, nil
-}
-
-// sameDir reports whether two paths lead to one directory. Daemons come by way of
-// symbolic links: docker's state is below /var/run.
-func sameDir(a, b string) bool {
-	if filepath.Clean(a) == filepath.Clean(b) {
-		return true
-	}
-	sa, err := os.Stat(a)
-	if err != nil {
-		return false
-	}
-	sb, err := os.Stat(b)
-	return err == nil && os.SameFile(sa, sb)
 }
 
 // applyOwn applies what only our manager says.

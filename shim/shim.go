@@ -61,17 +61,17 @@ func (s *shim) containerConfig() container.Config {
 // there, or, given nil, gives the room back.
 func (s *shim) reserve(id string) (settle func(*container.Container), err error) {
 	if id != s.cfg.ID {
-		return nil, &fault{container.ErrState, "create container " + quote(id) + ": this shim serves " + s.cfg.ID + ", and one container only"}
+		return nil, container.Faultf(container.ErrState, "create container %s: this shim serves %s, and one container only", quote(id), s.cfg.ID)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
 	case s.leaving:
-		return nil, &fault{container.ErrState, "create container: the shim is leaving"}
+		return nil, container.Faultf(container.ErrState, "create container: the shim is leaving")
 	case s.creating:
-		return nil, &fault{container.ErrExists, "create container " + id + ": it is being created: already exists"}
+		return nil, container.Faultf(container.ErrExists, "create container %s: it is being created: already exists", id)
 	case s.container != nil && s.container.Live():
-		return nil, &fault{container.ErrExists, "create container " + id + ": it exists: already exists"}
+		return nil, container.Faultf(container.ErrExists, "create container %s: it exists: already exists", id)
 	}
 	s.creating = true
 	return func(c *container.Container) {
@@ -89,10 +89,10 @@ func (s *shim) reserve(id string) (settle func(*container.Container), err error)
 func (s *shim) get(id string) (*container.Container, error) {
 	c := s.current()
 	if c == nil || !c.Live() {
-		return nil, &fault{container.ErrNotFound, "container not created: not found"}
+		return nil, container.Faultf(container.ErrNotFound, "container not created: not found")
 	}
 	if id != s.cfg.ID {
-		return nil, &fault{container.ErrNotFound, "container " + quote(id) + ": this shim serves " + s.cfg.ID + ": not found"}
+		return nil, container.Faultf(container.ErrNotFound, "container %s: this shim serves %s: not found", quote(id), s.cfg.ID)
 	}
 	return c, nil
 }
@@ -183,15 +183,6 @@ func (s *shim) removeSocket() {
 		s.log.warnf("%v", err)
 	}
 }
-
-// fault is an error with a complete text and a kind that decides its code.
-type fault struct {
-	kind error
-	text string
-}
-
-func (f *fault) Error() string { return f.text }
-func (f *fault) Unwrap() error { return f.kind }
 
 // quote shortens what a stranger has sent for an error's text.
 func quote(s string) string {

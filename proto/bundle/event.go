@@ -46,6 +46,15 @@ type Event struct {
 	Checkpoint string // create (restored from), checkpointed (written to)
 }
 
+// Event returns the news of an end, for the topics exit and delete. Who tells it
+// adds when, where, and the number.
+func (e Exit) Event(topic string) Event {
+	return Event{
+		Topic: topic, ID: e.ID, ExecID: e.ExecID, PID: e.PID,
+		Known: e.Known, Code: e.Code, Signal: e.Signal(), Reason: e.Reason, ExitedAt: e.ExitedAt,
+	}
+}
+
 // Encode returns the event as one line of JSON, newline included.
 func (e Event) Encode() []byte {
 	var b jsontext.Builder

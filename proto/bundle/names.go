@@ -2,6 +2,7 @@ package bundle
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 )
@@ -66,6 +67,21 @@ func ExecFile(execID string) string { return filepath.Join(ExecsDir, execID+".js
 // writes the pid of an exec. It lies in ExecsDir so that no exec id can name
 // another file of the bundle.
 func ExecPidFile(execID string) string { return filepath.Join(ExecsDir, execID+".pid") }
+
+// SameDir reports whether two paths lead to one directory. Daemons come by way of
+// symbolic links (docker's state is below /var/run), and an OCI runtime notes the
+// physical path. Of a path that leads nowhere only the text counts.
+func SameDir(a, b string) bool {
+	if filepath.Clean(a) == filepath.Clean(b) {
+		return true
+	}
+	sa, err := os.Stat(a)
+	if err != nil {
+		return false
+	}
+	sb, err := os.Stat(b)
+	return err == nil && os.SameFile(sa, sb)
+}
 
 // SocketPath returns the file of a shim address as found in AddressFile
 // (unix://PATH or a bare absolute path).

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 
 	"github.com/holdfast/holdfast/console"
 	"github.com/holdfast/holdfast/proto/bundle"
@@ -35,14 +34,14 @@ import (
 func Create(ctx context.Context, cfg Config, req CreateRequest) (_ *Container, err error) {
 	spec, err := readSpec(cfg.Bundle)
 	if err != nil {
-		return nil, faultf(ErrInvalid, "create container: %v", err)
+		return nil, Faultf(ErrInvalid, "create container: %v", err)
 	}
 	if req.Size == (console.Size{}) {
 		req.Size = spec.size
 	}
 	if req.Checkpoint != "" {
 		if st, err := os.Stat(req.Checkpoint); err != nil || !st.IsDir() {
-			return nil, faultf(ErrInvalid, "create container: checkpoint %s: not a directory with an image", req.Checkpoint)
+			return nil, Faultf(ErrInvalid, "create container: checkpoint %s: not a directory with an image", req.Checkpoint)
 		}
 	}
 	c := newContainer(cfg, req, spec)
@@ -287,16 +286,5 @@ func owns(ctx context.Context, rt *oci.Runtime, id, dir string) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("ask whose container %s is: %w", id, err)
 	}
-	return sameDir(got, dir), nil
-}
-
-// sameDir compares directories by what they are: the OCI runtime notes the
-// physical path, and ours may lead through a link.
-func sameDir(a, b string) bool {
-	sa, errA := os.Stat(a)
-	sb, errB := os.Stat(b)
-	if errA != nil || errB != nil {
-		return filepath.Clean(a) == filepath.Clean(b)
-	}
-	return os.SameFile(sa, sb)
+	return bundle.SameDir(got, dir), nil
 }

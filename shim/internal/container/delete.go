@@ -36,19 +36,13 @@ func (c *Container) Delete(ctx context.Context, execID string) (bundle.Exit, err
 		return bundle.Exit{}, err
 	}
 	c.init.flush(ctx, flushTime(ctx, c.init))
-	if io := c.init.opened(); io != nil {
-		n := io.Counters()
-		c.finishRecord(n.Stdout.In, n.Stderr.In)
-	}
+	c.finishRecord()
 	c.forget()
 
 	c.mu.Lock()
 	rec := c.init.exit
 	c.mu.Unlock()
-	c.emit(bundle.Event{
-		Topic: bundle.TopicDelete, PID: rec.PID,
-		Known: rec.Known, Code: rec.Code, Signal: rec.Signal(), Reason: rec.Reason, ExitedAt: rec.ExitedAt,
-	})
+	c.emit(rec.Event(bundle.TopicDelete))
 	c.cfg.Changed()
 	return rec, nil
 }
@@ -192,7 +186,7 @@ func (c *Container) deleteExec(ctx context.Context, execID string) (bundle.Exit,
 	case p.adding:
 		err = errNoProcess(execID)
 	case p.isStarting():
-		err = faultf(ErrState, "cannot delete a process that is being started")
+		err = Faultf(ErrState, "cannot delete a process that is being started")
 	case p.state == running && !p.over():
 		err = errVerb("delete", p.state, "process")
 	default:
@@ -220,10 +214,7 @@ func (c *Container) deleteExec(ctx context.Context, execID string) (bundle.Exit,
 		}
 	}
 	if rec.PID != 0 {
-		c.emit(bundle.Event{
-			Topic: bundle.TopicDelete, ExecID: execID, PID: rec.PID,
-			Known: rec.Known, Code: rec.Code, Signal: rec.Signal(), Reason: rec.Reason, ExitedAt: rec.ExitedAt,
-		})
+		c.emit(rec.Event(bundle.TopicDelete))
 	}
 	// Only now is the id free: the files and the news of the next one come later.
 	c.mu.Lock()

@@ -28,7 +28,9 @@ type fault struct {
 func (f *fault) Error() string { return f.text }
 func (f *fault) Unwrap() error { return f.kind }
 
-func faultf(kind error, format string, args ...any) error {
+// Faultf makes an error of one of the kinds above whose text is complete as it
+// stands.
+func Faultf(kind error, format string, args ...any) error {
 	return &fault{kind: kind, text: fmt.Sprintf(format, args...)}
 }
 
@@ -40,11 +42,11 @@ var (
 )
 
 func errNoProcess(id string) error {
-	return faultf(ErrNotFound, "process does not exist %s: not found", id)
+	return Faultf(ErrNotFound, "process does not exist %s: not found", id)
 }
 
 func errNoInit(id string) error {
-	return faultf(ErrState, "container %s init process is not running: failed precondition", id)
+	return Faultf(ErrState, "container %s init process is not running: failed precondition", id)
 }
 
 // errVerb is the refusal of the table: "cannot pause a stopped container".
@@ -52,7 +54,7 @@ func errVerb(verb string, s state, noun string) error {
 	if text, ok := ownWords[[2]string{verb, s.String()}]; ok {
 		return &fault{ErrState, text}
 	}
-	return faultf(ErrState, "cannot %s a %s %s", verb, s, noun)
+	return Faultf(ErrState, "cannot %s a %s %s", verb, s, noun)
 }
 
 // ownWords are refusals for which the reference shim has words of their own.

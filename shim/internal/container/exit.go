@@ -42,10 +42,7 @@ func (c *Container) watch(p *process) {
 		c.endRest() // once more: they may have left something, too
 	}
 	if p.execID == "" || c.hasStarted(p) {
-		c.emit(bundle.Event{ // 4
-			Topic: bundle.TopicExit, ExecID: p.execID, PID: rec.PID,
-			Known: rec.Known, Code: rec.Code, Signal: rec.Signal(), Reason: rec.Reason, ExitedAt: rec.ExitedAt,
-		})
+		c.emit(rec.Event(bundle.TopicExit)) // 4
 	}
 	close(p.announced)
 	if p.execID == "" && !c.req.Linger {
@@ -168,8 +165,8 @@ func (c *Container) retire() {
 	}
 	if io := c.init.opened(); io != nil {
 		<-io.Drained()
-		c.finishRecord(io.Counters().Stdout.In, io.Counters().Stderr.In)
 	}
+	c.finishRecord()
 	for _, io := range c.execOutputs() {
 		<-io.Drained()
 	}
@@ -192,7 +189,13 @@ func (c *Container) execOutputs() []*stdio.Stdio {
 }
 
 // finishRecord adds the final byte counts to init's exit record.
-func (c *Container) finishRecord(stdout, stderr uint64) {
+func (c *Container) finishRecord() {
+	io := c.init.opened()
+	if io == nil {
+		return
+	}
+	n := io.Counters()
+	stdout, stderr := n.Stdout.In, n.Stderr.In
 	c.mu.Lock()
 	rec := c.init.exit
 	same := rec.StdoutBytes == stdout && rec.StderrBytes == stderr

@@ -17,7 +17,7 @@ import (
 // wait for an operation under way, nor for the signal's effect.
 func (c *Container) Kill(ctx context.Context, execID string, sig unix.Signal, all bool) error {
 	if sig < 0 || sig > 64 { // signal(7): 1 to 64
-		return faultf(ErrInvalid, "kill: signal %d: invalid argument", sig)
+		return Faultf(ErrInvalid, "kill: signal %d: invalid argument", sig)
 	}
 	p, err := c.find(execID)
 	if err != nil {
@@ -175,7 +175,7 @@ func (c *Container) allow(verb string, ok func(state) bool) (state, error) {
 	case s == deleted:
 		return s, errDeleted
 	case s == created && c.init.proc == nil:
-		return s, faultf(ErrState, "cannot %s a container that is not restored yet", verb)
+		return s, Faultf(ErrState, "cannot %s a container that is not restored yet", verb)
 	case !ok(s):
 		return s, errVerb(verb, s, "container")
 	}

@@ -20,7 +20,7 @@ func (c *Container) runtimeError(err error) error {
 	case errors.Is(err, oci.ErrFinished):
 		return errFinished
 	case errors.Is(err, oci.ErrNotExist):
-		return faultf(ErrNotFound, "no such container: not found")
+		return Faultf(ErrNotFound, "no such container: not found")
 	}
 	return err
 }
@@ -49,12 +49,12 @@ func (c *Container) ended() bool {
 // and resized, but does not run before Start.
 func (c *Container) AddExec(execID string, spec []byte, s Streams) error {
 	if err := bundle.CheckID(execID); err != nil {
-		return faultf(ErrInvalid, "add exec: %v", err)
+		return Faultf(ErrInvalid, "add exec: %v", err)
 	}
 	if execID == c.cfg.ID {
 		// Their exit events could not be told apart: an exit whose id is the
 		// container's is init's.
-		return faultf(ErrExists, "id %s: is the container's own: already exists", execID)
+		return Faultf(ErrExists, "id %s: is the container's own: already exists", execID)
 	}
 	if err := checkExecSpec(spec); err != nil {
 		return err
@@ -81,13 +81,13 @@ func (c *Container) addLocked(p *process) error {
 	case c.init.state == deleted:
 		return errDeleted
 	case c.execs[p.execID] != nil:
-		return faultf(ErrExists, "id %s: already exists", p.execID)
+		return Faultf(ErrExists, "id %s: already exists", p.execID)
 	case c.init.state == created && c.init.proc == nil:
-		return faultf(ErrState, "cannot exec in a container that is not restored yet")
+		return Faultf(ErrState, "cannot exec in a container that is not restored yet")
 	case c.init.state == paused || c.pausing:
-		return faultf(ErrState, "cannot exec in a paused state")
+		return Faultf(ErrState, "cannot exec in a paused state")
 	case c.init.state == stopped:
-		return faultf(ErrState, "cannot exec in a stopped state")
+		return Faultf(ErrState, "cannot exec in a stopped state")
 	}
 	c.execs[p.execID] = p
 	return nil
@@ -97,10 +97,10 @@ func (c *Container) addLocked(p *process) error {
 // a LinuxResources object.
 func (c *Container) Update(ctx context.Context, resources []byte) error {
 	if len(resources) == 0 {
-		return faultf(ErrInvalid, "update: the request has no resources: invalid argument")
+		return Faultf(ErrInvalid, "update: the request has no resources: invalid argument")
 	}
 	if err := jsontext.Valid(resources); err != nil {
-		return faultf(ErrInvalid, "update: parse resources: %v", err)
+		return Faultf(ErrInvalid, "update: parse resources: %v", err)
 	}
 	leave, err := c.alone(ctx)
 	if err != nil {
@@ -127,7 +127,7 @@ type CheckpointRequest struct {
 // Checkpoint writes the state of all processes to a directory.
 func (c *Container) Checkpoint(ctx context.Context, r CheckpointRequest) error {
 	if r.ImagePath == "" {
-		return faultf(ErrInvalid, "checkpoint: the request has no image path: invalid argument")
+		return Faultf(ErrInvalid, "checkpoint: the request has no image path: invalid argument")
 	}
 	leave, err := c.alone(ctx)
 	if err != nil {
@@ -195,7 +195,7 @@ func (c *Container) Resize(execID string, size console.Size) error {
 	st := p.state
 	c.mu.Unlock()
 	if st == stopped || st == deleted {
-		return faultf(ErrState, "cannot resize a stopped container")
+		return Faultf(ErrState, "cannot resize a stopped container")
 	}
 	io := p.opened()
 	if io == nil {

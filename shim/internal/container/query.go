@@ -155,7 +155,7 @@ func (c *Container) Stats() (wire.Message, string, error) {
 	case st == deleted:
 		return nil, "", errDeleted
 	case cg == nil || !cg.Exists():
-		return nil, "", faultf(ErrNotFound, "cgroup does not exist: not found")
+		return nil, "", Faultf(ErrNotFound, "cgroup does not exist: not found")
 	}
 	return cg.Stats()
 }

@@ -68,15 +68,15 @@ func execSpec(raw []byte, terminal bool, size console.Size) ([]byte, error) {
 // promised to the caller.
 func checkExecSpec(raw []byte) error {
 	if len(raw) == 0 {
-		return faultf(ErrInvalid, "add exec: the request has no process spec: invalid argument")
+		return Faultf(ErrInvalid, "add exec: the request has no process spec: invalid argument")
 	}
 	if err := jsontext.Valid(raw); err != nil {
-		return faultf(ErrInvalid, "add exec: parse process spec: %v", err)
+		return Faultf(ErrInvalid, "add exec: parse process spec: %v", err)
 	}
 	args, _ := jsontext.Get(raw, "args")
 	list, err := jsontext.Strings(args)
 	if err != nil || len(list) == 0 {
-		return faultf(ErrInvalid, "add exec: the process spec names no args: invalid argument")
+		return Faultf(ErrInvalid, "add exec: the process spec names no args: invalid argument")
 	}
 	return nil
 }

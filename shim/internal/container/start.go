@@ -82,11 +82,11 @@ func (c *Container) beginStart(p *process) error {
 	case p.adding: // nobody has been told that it exists
 		return errNoProcess(p.execID)
 	case p.isStarting():
-		return faultf(ErrState, "cannot start a process that is being started")
+		return Faultf(ErrState, "cannot start a process that is being started")
 	case p.state.after(evStart) == refused || p.state == paused:
 		return errVerb("start", p.state, "process")
 	case p.execID != "" && (c.init.state == paused || c.pausing):
-		return faultf(ErrState, "cannot exec in a paused state")
+		return Faultf(ErrState, "cannot exec in a paused state")
 	case p.execID != "" && c.init.state != created && c.init.state != running:
 		return errNoInit(c.cfg.ID)
 	}
